@@ -1,0 +1,381 @@
+"""What a data set is: its tables, its clock, its cohort, its label and its features.
+
+A data set is declared in TOML and read into these frozen models. Nothing here touches data; the
+steps interpret the declaration. Expressions (``label.positive``, ``exclude.when``, ``derive``) are
+SQL scalar expressions in DuckDB's dialect, which Ibis translates for other engines.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vigie.errors import DeclarationError
+from vigie.i18n import _
+from vigie.names import suggest
+
+ColumnType = Literal["text", "integer", "number", "day", "date", "timestamp", "boolean"]
+Aggregate = Literal[
+    "sum",
+    "count",
+    "mean",
+    "std",
+    "min",
+    "max",
+    "last",
+    "active_days",
+    "days_since_last",
+    "days_since_first",
+    "trend",
+    "share",
+]
+
+CLOCK_TYPES = frozenset({"day", "date", "timestamp"})
+CUTOFF = "cutoff"
+
+
+class Declared(BaseModel):
+    """Base of all parts: frozen, and no key that isn't known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Label(Declared):
+    """A name for people, in both languages."""
+
+    en: str
+    fr: str
+
+    def in_language(self, language: str) -> str:
+        """Return the name in `language`."""
+        return self.fr if language == "fr" else self.en
+
+
+class Column(Declared):
+    """One column of a raw table.
+
+    ``minimum`` and ``maximum`` bound what is believed; a value outside sets its row aside.
+    ``required`` forbids a missing value. ``unit`` is for people.
+    """
+
+    type: ColumnType
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    unit: str | None = None
+    comment: str | None = None
+    repair: dict[str, str] = Field(default_factory=dict)
+
+
+class ForeignKey(Declared):
+    """Columns whose values stand in another table's primary key."""
+
+    columns: tuple[str, ...]
+    references: str
+    to: tuple[str, ...] | None = None
+
+
+class Table(Declared):
+    """A raw table: the stem of its file name, its columns, keys and clock."""
+
+    file: str
+    columns: dict[str, Column]
+    primary_key: tuple[str, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    indexes: tuple[tuple[str, ...], ...] = ()
+    clock: str | None = None
+    missing: tuple[str, ...] = ("", "?")
+    comment: str | None = None
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Table:
+        used = [
+            ("primary_key", self.primary_key),
+            *[("foreign_keys", key.columns) for key in self.foreign_keys],
+            *[("indexes", index) for index in self.indexes],
+            *([("clock", (self.clock,))] if self.clock else []),
+        ]
+        for where, names in used:
+            for name in names:
+                if name not in self.columns:
+                    raise ValueError(_unknown_name(where, name, self.columns))
+        if self.clock and self.columns[self.clock].type not in CLOCK_TYPES:
+            raise ValueError(
+                _("clock: column {name!r} must be a day, a date or a timestamp").format(
+                    name=self.clock
+                )
+            )
+        return self
+
+
+class Lookup(Declared):
+    """A table joined to another one for some of its columns (many to one)."""
+
+    table: str
+    on: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+class Outcome(Declared):
+    """What is predicted: the expression that is true for the bad outcome."""
+
+    positive: str
+    known: str
+    name: Label
+
+
+class Exclusion(Declared):
+    """Who is not in the cohort although a row exists, and the reason that is counted."""
+
+    reason: str
+    when: str
+    name: Label
+
+
+class Cohort(Declared):
+    """One row for each thing to score: its key, its cut-off, its label and who is left out."""
+
+    table: str
+    key: tuple[str, ...]
+    lookups: tuple[Lookup, ...] = ()
+    group: str
+    period: str | None = None
+    sample_by: tuple[str, ...] | None = None
+    label: Outcome
+    exclude: tuple[Exclusion, ...] = ()
+    singular: Label
+    plural: Label
+
+
+class AttributeFeature(Declared):
+    """A column that was known from the start.
+
+    ``order`` makes an ordinal code (position in the list); ``categories`` makes one 0/1 column
+    each; neither takes the number as it is. A value that isn't listed is counted and treated as
+    missing (ordinal) or as none of them (categories).
+    """
+
+    kind: Literal["attribute"]
+    name: str
+    label: Label
+    column: str | None = None
+    expression: str | None = None
+    order: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> AttributeFeature:
+        if (self.column is None) == (self.expression is None):
+            raise ValueError(_("a feature names either 'column' or 'expression'"))
+        if self.order and self.categories:
+            raise ValueError(_("a feature has either 'order' or 'categories'"))
+        return self
+
+
+class By(Declared):
+    """A category of the events: one feature for each listed value."""
+
+    column: str
+    values: tuple[str, ...]
+
+
+class Measure(Declared):
+    """What is aggregated: a column or an expression over the events, and the aggregates."""
+
+    name: str
+    label: Label
+    column: str | None = None
+    expression: str | None = None
+    when: str | None = None
+    aggregates: tuple[Aggregate, ...]
+    windows: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    by: By | None = None
+    order_by: tuple[str, ...] = ()
+
+
+class EventFeatures(Declared):
+    """Aggregates over a table with a clock, of the rows known at the cut-off and no others."""
+
+    kind: Literal["events"]
+    name: str
+    label: Label
+    table: str
+    on: tuple[str, ...]
+    lookups: tuple[Lookup, ...] = ()
+    measures: tuple[Measure, ...]
+
+
+class ExpectedFeatures(Declared):
+    """Events that were due (an assessment), matched with those that came (a submission).
+
+    Each cohort row meets every row of ``due`` whose ``due_clock`` is at or before the cut-off;
+    ``events`` known at the cut-off are joined by ``match``. Measures see the columns of both (those
+    of the events are missing where nothing came), ``due_day`` and ``event_day``.
+    """
+
+    kind: Literal["expected"]
+    name: str
+    label: Label
+    due: str
+    due_clock: str
+    due_on: tuple[str, ...]
+    when: str | None = None
+    events: str
+    match: dict[str, str]
+    measures: tuple[Measure, ...]
+
+
+class RankFeatures(Declared):
+    """The percentile of other features among the cohort rows of the same group (0 to 1)."""
+
+    kind: Literal["rank"]
+    name: str
+    label: Label
+    within: tuple[str, ...]
+    of: tuple[str, ...]
+
+
+class RatioFeature(Declared):
+    """An expression over other features, by their names."""
+
+    kind: Literal["derived"]
+    name: str
+    label: Label
+    expression: str
+
+
+FeatureGroup = Annotated[
+    AttributeFeature | EventFeatures | ExpectedFeatures | RankFeatures | RatioFeature,
+    Field(discriminator="kind"),
+]
+
+
+class Dataset(Declared):
+    """A whole declaration."""
+
+    name: str
+    title: Label
+    attribution: str | None = None
+    tables: dict[str, Table]
+    cohort: Cohort
+    features: tuple[FeatureGroup, ...]
+    sensitive: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _tables_exist(self) -> Dataset:
+        for where, name in self._table_uses():
+            if name not in self.tables:
+                raise ValueError(_unknown_name(where, name, self.tables))
+        for name, table in self.tables.items():
+            for key in table.foreign_keys:
+                target = self.tables[key.references]
+                wanted = key.to or key.columns
+                if tuple(wanted) != target.primary_key:
+                    raise ValueError(
+                        _(
+                            "tables.{table}.foreign_keys: {columns} must be the primary key of "
+                            "{target} ({primary})"
+                        ).format(
+                            table=name,
+                            columns=", ".join(wanted),
+                            target=key.references,
+                            primary=", ".join(target.primary_key),
+                        )
+                    )
+        for name in self.cohort.key:
+            if name not in self.tables[self.cohort.table].columns:
+                columns = self.tables[self.cohort.table].columns
+                raise ValueError(_unknown_name("cohort.key", name, columns))
+        return self
+
+    def _table_uses(self) -> Iterator[tuple[str, str]]:
+        yield "cohort.table", self.cohort.table
+        for lookup in self.cohort.lookups:
+            yield "cohort.lookups", lookup.table
+        for name, table in self.tables.items():
+            for key in table.foreign_keys:
+                yield f"tables.{name}.foreign_keys", key.references
+        for group in self.features:
+            if isinstance(group, EventFeatures):
+                yield f"features.{group.name}.table", group.table
+                for lookup in group.lookups:
+                    yield f"features.{group.name}.lookups", lookup.table
+            if isinstance(group, ExpectedFeatures):
+                yield f"features.{group.name}.due", group.due
+                yield f"features.{group.name}.events", group.events
+
+
+def _unknown_name(where: str, name: str, known: Any) -> str:
+    nearest = suggest(name, list(known))
+    if nearest:
+        return _("{where}: {name!r} is not declared; did you mean {nearest!r}?").format(
+            where=where, name=name, nearest=nearest
+        )
+    return _("{where}: {name!r} is not declared; there are {known}").format(
+        where=where, name=name, known=", ".join(known)
+    )
+
+
+def parse_dataset(text: str, origin: str) -> Dataset:
+    """Return the data set that the TOML `text` declares.
+
+    Raises
+    ------
+    DeclarationError
+        With every fault at once, each with its key.
+    """
+    try:
+        return Dataset.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise DeclarationError(
+            _("The declaration is not valid TOML: {reason}").format(reason=error), where=origin
+        ) from error
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}".removeprefix(": ")
+            for fault in error.errors()
+        ]
+        raise DeclarationError(
+            _("The declaration of the data set does not hold:") + "\n  " + "\n  ".join(faults),
+            where=origin,
+            fix=_("Correct these keys and run the same command again."),
+        ) from error
+
+
+def declared_names() -> tuple[str, ...]:
+    """Return the names of the declarations that vigie ships."""
+    folder = resources.files("vigie.dataset") / "declared"
+    return tuple(
+        sorted(
+            entry.name.removesuffix(".toml")
+            for entry in folder.iterdir()
+            if entry.name.endswith(".toml")
+        )
+    )
+
+
+def read_declaration(name_or_path: str, project: Path) -> tuple[str, str]:
+    """Return the text of a declaration and where it comes from.
+
+    `name_or_path` is the name of a shipped declaration, or a TOML file (relative to `project`).
+    """
+    if name_or_path in declared_names():
+        entry = resources.files("vigie.dataset") / "declared" / f"{name_or_path}.toml"
+        return entry.read_text("utf-8"), f"vigie/dataset/declared/{name_or_path}.toml"
+    path = project / name_or_path
+    if path.is_file():
+        return path.read_text("utf-8"), str(name_or_path)
+    nearest = suggest(name_or_path, declared_names())
+    raise DeclarationError(
+        _("There is no data set {name!r}.").format(name=name_or_path),
+        where="dataset",
+        fix=_("Name one of {names}, or a TOML file of the project.").format(
+            names=", ".join(declared_names())
+        )
+        + (" " + _("Did you mean {nearest!r}?").format(nearest=nearest) if nearest else ""),
+    )

@@ -1,0 +1,89 @@
+"""The engine that runs table expressions: Ibis on DuckDB.
+
+Every call that depends on the engine is here, in ``data/`` and in ``features/build.py``, so that
+it can be replaced (see docs/decisions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import duckdb
+    import ibis
+
+
+@contextmanager
+def open_engine(
+    *, threads: int | None = None, memory_limit: str | None = None, spill: Path | None = None
+) -> Iterator[Any]:
+    """Yield an Ibis backend on an in-memory DuckDB; what doesn't fit is spilled to `spill`.
+
+    Parameters
+    ----------
+    threads
+        Worker threads; None takes all cores.
+    memory_limit
+        DuckDB's form, ``"1GB"``; None leaves DuckDB's default (80 % of the memory).
+    spill
+        Folder for what exceeds the limit; made when needed.
+    """
+    import ibis
+
+    options: dict[str, Any] = {
+        # Nothing may be fetched at run time: what needs an extension must fail here, at once.
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    if threads is not None:
+        options["threads"] = threads
+    if memory_limit is not None:
+        options["memory_limit"] = memory_limit
+    if spill is not None:
+        options["temp_directory"] = str(spill)
+    backend = ibis.duckdb.connect(**options)
+    backend.con.execute("SET enable_progress_bar = false")
+    try:
+        yield backend
+    finally:
+        backend.disconnect()
+
+
+def raw_connection(backend: Any) -> duckdb.DuckDBPyConnection:
+    """Return the DuckDB connection below an Ibis backend."""
+    connection: duckdb.DuckDBPyConnection = backend.con
+    return connection
+
+
+def read_parquet(backend: Any, path: Path, name: str) -> ibis.Table:
+    """Return the Parquet file `path` as a table called `name`."""
+    return backend.read_parquet(str(path), table_name=name)
+
+
+def with_expressions(table: ibis.Table, columns: dict[str, str]) -> ibis.Table:
+    """Return `table` with one more column for each SQL expression in DuckDB's dialect.
+
+    The expressions see the columns of `table`; Ibis translates them for other engines.
+    """
+    import ibis
+
+    if not columns:
+        return table
+    view = ibis.util.gen_name("vigie_view")
+    quoted = ", ".join(f'({sql}) AS "{name}"' for name, sql in columns.items())
+    return table.alias(view).sql(f'SELECT *, {quoted} FROM "{view}"', dialect="duckdb")
+
+
+def materialized(table: ibis.Table) -> ibis.Table:
+    """Return `table` as computed once and kept for the life of the engine.
+
+    Ibis's own ``cache()`` drops its table when Python collects it, which may be after the engine
+    was closed.
+    """
+    import ibis
+
+    backend = ibis.get_backend(table)
+    return backend.create_table(ibis.util.gen_name("vigie_kept"), table, temp=True)

@@ -1,0 +1,494 @@
+"""Features as they were known at the cut-off, written once in Ibis.
+
+The cut-off is not a matter of the declaration: every table with a clock is joined to the cohort
+and filtered by ``clock <= cutoff`` here, before anything is aggregated, so that a declaration
+cannot leak. Each cohort row is known by its ``cohort_id``.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from vigie.dataset.spec import (
+    AttributeFeature,
+    Dataset,
+    EventFeatures,
+    ExpectedFeatures,
+    Label,
+    Measure,
+    RankFeatures,
+    RatioFeature,
+)
+from vigie.engine import materialized, with_expressions
+from vigie.errors import DeclarationError
+from vigie.i18n import _
+
+if TYPE_CHECKING:
+    import ibis
+
+COHORT_ID = "cohort_id"
+AGE = "vigie_age_days"
+_WITHIN = "vigie_within_"
+# Zero is what "nothing happened" means for these; for the others it is "not known".
+_ZERO_WHEN_NOTHING = frozenset({"sum", "count", "active_days"})
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column of the feature matrix and where it comes from."""
+
+    name: str
+    kind: str
+    label: Label
+    source: str
+    column: str | None = None
+    clock: str | None = None
+    aggregate: str | None = None
+    window_days: int | None = None
+    category: str | None = None
+    categories: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for the metadata file."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "label": {"en": self.label.en, "fr": self.label.fr},
+            "source": self.source,
+            "column": self.column,
+            "clock": self.clock,
+            "aggregate": self.aggregate,
+            "window_days": self.window_days,
+            "category": self.category,
+            "categories": list(self.categories),
+        }
+
+
+@dataclass(slots=True)
+class _Part:
+    """Some features as a table with one row per cohort row that has any (key: ``cohort_id``)."""
+
+    table: ibis.Table
+    features: list[Feature]
+    zero: set[str] = field(default_factory=set)
+
+
+def build_features(
+    tables: Mapping[str, ibis.Table], cohort: ibis.Table, dataset: Dataset
+) -> tuple[ibis.Table, list[Feature]]:
+    """Return the feature table (one row per cohort row, by ``cohort_id``) and its columns.
+
+    Parameters
+    ----------
+    tables
+        The clean tables by name.
+    cohort
+        One row for each thing to score, with ``cohort_id`` and ``cutoff``.
+    dataset
+        The declaration.
+    """
+    parts: list[_Part] = []
+    late: list[RankFeatures | RatioFeature] = []
+    for group in dataset.features:
+        if isinstance(group, AttributeFeature):
+            parts.append(_attribute(group, cohort, dataset))
+        elif isinstance(group, EventFeatures):
+            parts.extend(_events(group, tables, cohort, dataset))
+        elif isinstance(group, ExpectedFeatures):
+            parts.extend(_expected(group, tables, cohort, dataset))
+        else:
+            late.append(group)
+    # Features may be called like columns of the cohort: of those, only what ranks need goes along.
+    within = {name for group in late if isinstance(group, RankFeatures) for name in group.within}
+    wide = cohort.select(COHORT_ID, **{f"{_WITHIN}{name}": name for name in sorted(within)})
+    for part in parts:
+        wide = wide.left_join(part.table, COHORT_ID).drop(f"{COHORT_ID}_right")
+    features = [feature for part in parts for feature in part.features]
+    zero = set().union(*(part.zero for part in parts))
+    wide = wide.mutate(**{name: wide[name].fill_null(0) for name in sorted(zero)})
+    for group in late:
+        wide, more = _late_feature(group, wide, features)
+        features.extend(more)
+    names = [feature.name for feature in features]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise DeclarationError(
+            _("Two features have the same name: {names}.").format(names=", ".join(sorted(twice))),
+            where="features",
+            fix=_("Give one of the measures another name."),
+        )
+    matrix = wide.select(
+        wide[COHORT_ID], **{name: wide[name].cast("float32") for name in names}
+    ).order_by(COHORT_ID)
+    return matrix, features
+
+
+def _attribute(group: AttributeFeature, cohort: ibis.Table, dataset: Dataset) -> _Part:
+    source = dataset.cohort.table
+    view = cohort
+    column = group.column
+    if group.expression is not None:
+        column = "vigie_value"
+        view = with_expressions(cohort, {column: group.expression})
+    value = view[column]
+    if group.categories:
+        columns = {
+            f"{group.name}_{_slug(one)}": (value == one).fill_null(False).cast("int8")  # noqa: FBT003
+            for one in group.categories
+        }
+        features = [
+            Feature(
+                name, "category", _joined(group.label, one), source, group.column, category=one
+            )
+            for name, one in zip(columns, group.categories, strict=True)
+        ]
+        return _Part(view.select(COHORT_ID, **columns), features)
+    if group.order:
+        codes = value.cases(*[(one, code) for code, one in enumerate(group.order)], else_=None)
+        feature = Feature(
+            group.name, "ordinal", group.label, source, group.column, categories=group.order
+        )
+        return _Part(view.select(COHORT_ID, **{group.name: codes}), [feature])
+    feature = Feature(group.name, "number", group.label, source, group.column or group.expression)
+    return _Part(view.select(COHORT_ID, **{group.name: value}), [feature])
+
+
+def _events(
+    group: EventFeatures,
+    tables: Mapping[str, ibis.Table],
+    cohort: ibis.Table,
+    dataset: Dataset,
+) -> Iterable[_Part]:
+    clock = _clock_of(group.table, dataset)
+    table = tables[group.table].rename({"vigie_clock": clock})
+    for lookup in group.lookups:
+        other = tables[lookup.table].select(*lookup.on, *lookup.columns)
+        table = table.inner_join(other, list(lookup.on))
+    known = _known_at_cutoff(table, cohort, group.on)
+    plain = [measure for measure in group.measures if measure.by is None]
+    by = [measure for measure in group.measures if measure.by is not None]
+    needed = sorted({measure.by.column for measure in by if measure.by})
+    # One pass over the events: everything asked for can be made from sums per day and category,
+    # of which there are far fewer than events.
+    values = _value_columns(group.measures, known)
+    known = with_expressions(known, values)
+    sums = {
+        f"s_{measure_id}": known[measure_id].sum() for measure_id in values if measure_id[0] == "v"
+    }
+    daily = known.group_by(COHORT_ID, AGE, *needed).aggregate(n=known.count(), **sums)
+    daily = materialized(daily)
+    if plain:
+        yield _from_days(group, plain, daily, clock)
+    for measure in by:
+        yield _by_category(group, measure, daily, clock)
+
+
+def _value_columns(measures: Iterable[Measure], table: ibis.Table) -> dict[str, str]:
+    """SQL of the measured value of each measure, by the name of the column that holds it."""
+    columns: dict[str, str] = {}
+    for measure in measures:
+        value = measure.expression or (f'"{measure.column}"' if measure.column else "1")
+        if measure.when:
+            value = f"CASE WHEN {measure.when} THEN {value} END"
+        columns.setdefault(_value_name(measure), value)
+    return columns
+
+
+def _value_name(measure: Measure) -> str:
+    return f"v_{measure.name}"
+
+
+def _known_at_cutoff(table: ibis.Table, cohort: ibis.Table, on: Iterable[str]) -> ibis.Table:
+    """Return the rows known at their cohort row's cut-off, with their age in days."""
+    spine = cohort.select(COHORT_ID, "cutoff", *on)
+    joined = table.inner_join(spine, list(on))
+    known = joined.filter(joined["vigie_clock"] <= joined["cutoff"])
+    return known.mutate(**{AGE: known["cutoff"] - known["vigie_clock"]})
+
+
+def _from_days(
+    group: EventFeatures, measures: list[Measure], daily: ibis.Table, clock: str
+) -> _Part:
+    by_day = daily.group_by(COHORT_ID, AGE).aggregate(
+        n=daily["n"].sum(),
+        **{name: daily[name].sum() for name in daily.columns if name.startswith("s_")},
+    )
+    columns: dict[str, Any] = {}
+    features: list[Feature] = []
+    for measure in measures:
+        value = by_day[f"s_{_value_name(measure)}"]
+        for aggregate in measure.aggregates:
+            for window in measure.windows or (None,):
+                name = _feature_name(group.name, measure.name, aggregate, window)
+                columns[name] = _day_aggregate(aggregate, by_day, value, window)
+                features.append(
+                    Feature(
+                        name,
+                        "aggregate",
+                        _aggregate_label(measure.label, aggregate, window),
+                        group.table,
+                        measure.column or measure.expression,
+                        clock,
+                        aggregate,
+                        window,
+                    )
+                )
+    zero = {f.name for f in features if f.aggregate in _ZERO_WHEN_NOTHING}
+    return _Part(by_day.group_by(COHORT_ID).aggregate(**columns), features, zero)
+
+
+def _day_aggregate(aggregate: str, days: ibis.Table, value: Any, window: int | None) -> Any:
+    recent = None if window is None else days[AGE] < window
+    if aggregate == "sum":
+        return value.sum(where=recent)
+    if aggregate == "count":
+        return days["n"].sum(where=recent)
+    if aggregate == "mean":
+        return value.sum(where=recent) / days["n"].sum(where=recent)
+    if aggregate == "active_days":
+        return days.count(where=recent)
+    if aggregate == "days_since_last":
+        return days[AGE].min()
+    if aggregate == "days_since_first":
+        return days[AGE].max()
+    if aggregate == "trend" and window is not None:
+        now = value.sum(where=recent).fill_null(0)
+        both = value.sum(where=days[AGE] < 2 * window)
+        return now / both.nullif(0)
+    raise DeclarationError(
+        _("The aggregate {aggregate!r} is not to be had for events{window}.").format(
+            aggregate=aggregate,
+            window="" if window else _(" without a window"),
+        ),
+        where="features",
+    )
+
+
+def _by_category(
+    group: EventFeatures, measure: Measure, daily: ibis.Table, clock: str
+) -> _Part:
+    assert measure.by is not None
+    category = measure.by.column
+    total = (
+        daily.group_by(COHORT_ID, category)
+        .aggregate(value=daily[f"s_{_value_name(measure)}"].sum())
+    )
+    columns: dict[str, Any] = {}
+    features: list[Feature] = []
+    for one in measure.by.values:
+        name = f"{_feature_name(group.name, measure.name, 'sum', None)}_{_slug(one)}"
+        columns[name] = total["value"].sum(where=total[category] == one)
+        label = _joined(measure.label, one)
+        features.append(
+            Feature(name, "aggregate", label, group.table, measure.column, clock, "sum", None, one)
+        )
+    part = total.group_by(COHORT_ID).aggregate(**columns)
+    return _Part(part, features, set(columns))
+
+
+def _expected(
+    group: ExpectedFeatures,
+    tables: Mapping[str, ibis.Table],
+    cohort: ibis.Table,
+    dataset: Dataset,
+) -> Iterable[_Part]:
+    pairs = _due_and_done(group, tables, cohort, dataset)
+    ordered = [measure for measure in group.measures if measure.order_by]
+    columns: dict[str, Any] = {}
+    features: list[Feature] = []
+    for measure in group.measures:
+        for aggregate in measure.aggregates:
+            if aggregate == "last":
+                continue
+            name = _feature_name(group.name, measure.name, aggregate, None)
+            columns[name] = _pair_aggregate(aggregate, pairs, measure)
+            features.append(_expected_feature(group, measure, aggregate, name, dataset))
+    zero = {f.name for f in features if f.aggregate in _ZERO_WHEN_NOTHING}
+    yield _Part(pairs.group_by(COHORT_ID).aggregate(**columns), features, zero)
+    for measure in ordered:
+        if "last" in measure.aggregates:
+            yield _last_value(group, measure, pairs, dataset)
+
+
+def _due_and_done(
+    group: ExpectedFeatures,
+    tables: Mapping[str, ibis.Table],
+    cohort: ibis.Table,
+    dataset: Dataset,
+) -> ibis.Table:
+    """Return each cohort row with what was due by its cut-off, and what had come of it by then."""
+    due = tables[group.due]
+    if group.when:
+        due = with_expressions(due, {"vigie_when": group.when})
+        due = due.filter(due["vigie_when"]).drop("vigie_when")
+    due = due.mutate(due_day=due[group.due_clock])
+    event_columns = list(group.match.values())
+    spine = cohort.select(
+        COHORT_ID, "cutoff", *{*group.due_on, *(c for c in event_columns if c in cohort.columns and c not in due.columns)}
+    )
+    asked = due.inner_join(spine, list(group.due_on))
+    asked = asked.filter(asked["due_day"] <= asked["cutoff"])
+    clock = _clock_of(group.events, dataset)
+    events = tables[group.events].rename({"event_day": clock})
+    done = events.inner_join(asked.select(COHORT_ID, "cutoff", *event_columns), [
+        (left, right) for left, right in group.match.items()
+    ])
+    done = done.filter(done["event_day"] <= done["cutoff"])
+    new = [name for name in events.columns if name not in group.match]
+    done = done.select(COHORT_ID, *group.match.values(), *new)
+    others = [name for name in asked.columns if name not in done.columns or name in (COHORT_ID, *event_columns)]
+    pairs = asked.select(*others).left_join(done, [COHORT_ID, *event_columns])
+    pairs = pairs.drop(*[name for name in pairs.columns if name.endswith("_right")])
+    values = _value_columns(group.measures, pairs)
+    conditions = {
+        f"w_{measure.name}": f"coalesce({measure.when}, false)"
+        for measure in group.measures
+        if measure.when
+    }
+    return materialized(with_expressions(pairs, {**values, **conditions}))
+
+
+def _pair_aggregate(aggregate: str, pairs: ibis.Table, measure: Measure) -> Any:
+    value = pairs[_value_name(measure)]
+    condition = pairs[f"w_{measure.name}"] if measure.when else None
+    if aggregate == "count":
+        return pairs.count(where=condition)
+    if aggregate == "share":
+        return pairs.count(where=condition) / pairs.count()
+    simple = {"sum": value.sum, "mean": value.mean, "min": value.min, "max": value.max}
+    if aggregate in simple:
+        return simple[aggregate]()
+    if aggregate == "std":
+        return value.cast("float64").std(how="pop")
+    raise DeclarationError(
+        _("The aggregate {aggregate!r} is not to be had for expected events.").format(
+            aggregate=aggregate
+        ),
+        where=f"features.{measure.name}",
+    )
+
+
+def _last_value(
+    group: ExpectedFeatures, measure: Measure, pairs: ibis.Table, dataset: Dataset
+) -> _Part:
+    # Ordered first/last aggregates don't exist on every engine; a row number does.
+    import ibis
+
+    rows = pairs if measure.when is None else pairs.filter(pairs[f"w_{measure.name}"])
+    order = [ibis.desc(rows[name]) for name in measure.order_by]
+    numbered = rows.mutate(
+        vigie_rank=ibis.row_number().over(group_by=COHORT_ID, order_by=order)
+    )
+    name = _feature_name(group.name, measure.name, "last", None)
+    last = numbered.filter(numbered["vigie_rank"] == 0).select(
+        COHORT_ID, **{name: numbered[_value_name(measure)]}
+    )
+    return _Part(last, [_expected_feature(group, measure, "last", name, dataset)])
+
+
+def _expected_feature(
+    group: ExpectedFeatures, measure: Measure, aggregate: str, name: str, dataset: Dataset
+) -> Feature:
+    return Feature(
+        name,
+        "aggregate",
+        _aggregate_label(measure.label, aggregate, None),
+        f"{group.due}, {group.events}",
+        measure.column or measure.expression or measure.when,
+        f"{group.due_clock}, {_clock_of(group.events, dataset)}",
+        aggregate,
+    )
+
+
+def _late_feature(
+    group: RankFeatures | RatioFeature, wide: ibis.Table, features: list[Feature]
+) -> tuple[ibis.Table, list[Feature]]:
+    import ibis
+
+    if isinstance(group, RatioFeature):
+        feature = Feature(group.name, "derived", group.label, "features", group.expression)
+        return with_expressions(wide, {group.name: group.expression}), [feature]
+    known = {feature.name: feature for feature in features}
+    more: list[Feature] = []
+    columns: dict[str, Any] = {}
+    for name in group.of:
+        if name not in known:
+            raise DeclarationError(
+                _("features.{group}: there is no feature {name!r} to rank.").format(
+                    group=group.name, name=name
+                ),
+                where=f"features.{group.name}.of",
+            )
+        # Rows without the value are ranked apart, so that they don't shift the others; then blanked.
+        rank = ibis.percent_rank().over(
+            group_by=[*(wide[f"{_WITHIN}{c}"] for c in group.within), wide[name].isnull()],
+            order_by=wide[name],
+        )
+        new = f"{name}_{group.name}"
+        columns[new] = wide[name].isnull().ifelse(ibis.null(), rank)
+        base = known[name]
+        label = Label(
+            en=f"{base.label.en}, {group.label.en}", fr=f"{base.label.fr}, {group.label.fr}"
+        )
+        more.append(
+            Feature(
+                new, "rank", label, base.source, base.column, base.clock, "rank", base.window_days
+            )
+        )
+    return wide.mutate(**columns), more
+
+
+def _clock_of(table: str, dataset: Dataset) -> str:
+    clock = dataset.tables[table].clock
+    if clock is None:
+        raise DeclarationError(
+            _("Table {table!r} has no clock: its rows can't be cut at the cut-off.").format(
+                table=table
+            ),
+            where=f"tables.{table}.clock",
+            fix=_("Name the column that says when a row became known."),
+        )
+    return clock
+
+
+def _feature_name(group: str, measure: str, aggregate: str, window: int | None) -> str:
+    parts = [group] if measure in {group, aggregate} else [group, measure]
+    return "_".join([*parts, aggregate, *([f"{window}d"] if window else [])])
+
+
+def _slug(text: str) -> str:
+    kept = "".join(character if character.isalnum() else "_" for character in text.lower())
+    return reduce(operator.add, [kept]).strip("_")
+
+
+def _joined(label: Label, value: str) -> Label:
+    return Label(en=f"{label.en}: {value}", fr=f"{label.fr} : {value}")
+
+
+_AGGREGATE_LABELS = {
+    "sum": Label(en="{0}", fr="{0}"),
+    "count": Label(en="{0} (number)", fr="{0} (nombre)"),
+    "mean": Label(en="{0} (mean)", fr="{0} (moyenne)"),
+    "std": Label(en="{0} (standard deviation)", fr="{0} (écart type)"),
+    "min": Label(en="{0} (lowest)", fr="{0} (minimum)"),
+    "max": Label(en="{0} (highest)", fr="{0} (maximum)"),
+    "last": Label(en="{0} (latest)", fr="{0} (dernière valeur)"),
+    "share": Label(en="{0} (share)", fr="{0} (part)"),
+    "active_days": Label(en="active days", fr="jours d'activité"),
+    "days_since_last": Label(en="days since the latest {0}", fr="jours depuis les derniers {0}"),
+    "days_since_first": Label(en="days since the first {0}", fr="jours depuis les premiers {0}"),
+    "trend": Label(en="{0} (trend)", fr="{0} (tendance)"),
+}
+
+
+def _aggregate_label(label: Label, aggregate: str, window: int | None) -> Label:
+    form = _AGGREGATE_LABELS[aggregate]
+    english, french = form.en.format(label.en), form.fr.format(label.fr)
+    if window is not None:
+        english += f", last {window} days"
+        french += f", {window} derniers jours"
+    return Label(en=english, fr=french)
