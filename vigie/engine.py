@@ -73,8 +73,8 @@ def with_expressions(table: ibis.Table, columns: dict[str, str]) -> ibis.Table:
     if not columns:
         return table
     view = ibis.util.gen_name("vigie_view")
-    quoted = ", ".join(f'({sql}) AS "{name}"' for name, sql in columns.items())
-    return table.alias(view).sql(f'SELECT *, {quoted} FROM "{view}"', dialect="duckdb")
+    added = ", ".join(f"({sql}) AS {quote_name(name)}" for name, sql in columns.items())
+    return table.alias(view).sql(f"SELECT *, {added} FROM {quote_name(view)}", dialect="duckdb")
 
 
 def materialized(table: ibis.Table) -> ibis.Table:
@@ -87,3 +87,35 @@ def materialized(table: ibis.Table) -> ibis.Table:
 
     backend = ibis.get_backend(table)
     return backend.create_table(ibis.util.gen_name("vigie_kept"), table, temp=True)
+
+
+def quote_name(name: str) -> str:
+    """Return `name` as a SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(value: str) -> str:
+    """Return `value` as a SQL string."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def scan_parquet(path: Path) -> str:
+    """Return the SQL table function that reads `path`."""
+    return f"read_parquet({quote_text(str(path))})"
+
+
+def scan_numbered(path: Path) -> str:
+    """Return the same with the column ``file_row_number`` (0 is the first row)."""
+    return f"read_parquet({quote_text(str(path))}, file_row_number = true)"
+
+
+def to_parquet(path: Path) -> str:
+    """Return the target of a ``COPY ... TO`` that writes `path`."""
+    return f"{quote_text(str(path))} (FORMAT parquet)"
+
+
+def count_rows(connection: duckdb.DuckDBPyConnection, source: str) -> int:
+    """Return the number of rows of `source` (a table, a function or a table with a condition)."""
+    row = connection.execute(f"SELECT count(*) FROM {source}").fetchone()
+    assert row is not None
+    return int(row[0])

@@ -7,10 +7,8 @@ cannot leak. Each cohort row is known by its ``cohort_id``.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from vigie.dataset.spec import (
@@ -141,9 +139,7 @@ def _attribute(group: AttributeFeature, cohort: ibis.Table, dataset: Dataset) ->
             for one in group.categories
         }
         features = [
-            Feature(
-                name, "category", _joined(group.label, one), source, group.column, category=one
-            )
+            Feature(name, "category", _joined(group.label, one), source, group.column, category=one)
             for name, one in zip(columns, group.categories, strict=True)
         ]
         return _Part(view.select(COHORT_ID, **columns), features)
@@ -188,7 +184,7 @@ def _events(
 
 
 def _value_columns(measures: Iterable[Measure], table: ibis.Table) -> dict[str, str]:
-    """SQL of the measured value of each measure, by the name of the column that holds it."""
+    """Return the SQL of each measured value, by the name of the column that will hold it."""
     columns: dict[str, str] = {}
     for measure in measures:
         value = measure.expression or (f'"{measure.column}"' if measure.column else "1")
@@ -243,18 +239,16 @@ def _from_days(
 
 def _day_aggregate(aggregate: str, days: ibis.Table, value: Any, window: int | None) -> Any:
     recent = None if window is None else days[AGE] < window
-    if aggregate == "sum":
-        return value.sum(where=recent)
-    if aggregate == "count":
-        return days["n"].sum(where=recent)
-    if aggregate == "mean":
-        return value.sum(where=recent) / days["n"].sum(where=recent)
-    if aggregate == "active_days":
-        return days.count(where=recent)
-    if aggregate == "days_since_last":
-        return days[AGE].min()
-    if aggregate == "days_since_first":
-        return days[AGE].max()
+    simple: dict[str, Callable[[], Any]] = {
+        "sum": lambda: value.sum(where=recent),
+        "count": lambda: days["n"].sum(where=recent),
+        "mean": lambda: value.sum(where=recent) / days["n"].sum(where=recent),
+        "active_days": lambda: days.count(where=recent),
+        "days_since_last": days[AGE].min,
+        "days_since_first": days[AGE].max,
+    }
+    if aggregate in simple:
+        return simple[aggregate]()
     if aggregate == "trend" and window is not None:
         now = value.sum(where=recent).fill_null(0)
         both = value.sum(where=days[AGE] < 2 * window)
@@ -268,14 +262,11 @@ def _day_aggregate(aggregate: str, days: ibis.Table, value: Any, window: int | N
     )
 
 
-def _by_category(
-    group: EventFeatures, measure: Measure, daily: ibis.Table, clock: str
-) -> _Part:
+def _by_category(group: EventFeatures, measure: Measure, daily: ibis.Table, clock: str) -> _Part:
     assert measure.by is not None
     category = measure.by.column
-    total = (
-        daily.group_by(COHORT_ID, category)
-        .aggregate(value=daily[f"s_{_value_name(measure)}"].sum())
+    total = daily.group_by(COHORT_ID, category).aggregate(
+        value=daily[f"s_{_value_name(measure)}"].sum()
     )
     columns: dict[str, Any] = {}
     features: list[Feature] = []
@@ -328,19 +319,29 @@ def _due_and_done(
     due = due.mutate(due_day=due[group.due_clock])
     event_columns = list(group.match.values())
     spine = cohort.select(
-        COHORT_ID, "cutoff", *{*group.due_on, *(c for c in event_columns if c in cohort.columns and c not in due.columns)}
+        COHORT_ID,
+        "cutoff",
+        *{
+            *group.due_on,
+            *(c for c in event_columns if c in cohort.columns and c not in due.columns),
+        },
     )
     asked = due.inner_join(spine, list(group.due_on))
     asked = asked.filter(asked["due_day"] <= asked["cutoff"])
     clock = _clock_of(group.events, dataset)
     events = tables[group.events].rename({"event_day": clock})
-    done = events.inner_join(asked.select(COHORT_ID, "cutoff", *event_columns), [
-        (left, right) for left, right in group.match.items()
-    ])
+    done = events.inner_join(
+        asked.select(COHORT_ID, "cutoff", *event_columns),
+        [(left, right) for left, right in group.match.items()],
+    )
     done = done.filter(done["event_day"] <= done["cutoff"])
     new = [name for name in events.columns if name not in group.match]
     done = done.select(COHORT_ID, *group.match.values(), *new)
-    others = [name for name in asked.columns if name not in done.columns or name in (COHORT_ID, *event_columns)]
+    others = [
+        name
+        for name in asked.columns
+        if name not in done.columns or name in (COHORT_ID, *event_columns)
+    ]
     pairs = asked.select(*others).left_join(done, [COHORT_ID, *event_columns])
     pairs = pairs.drop(*[name for name in pairs.columns if name.endswith("_right")])
     values = _value_columns(group.measures, pairs)
@@ -380,9 +381,7 @@ def _last_value(
 
     rows = pairs if measure.when is None else pairs.filter(pairs[f"w_{measure.name}"])
     order = [ibis.desc(rows[name]) for name in measure.order_by]
-    numbered = rows.mutate(
-        vigie_rank=ibis.row_number().over(group_by=COHORT_ID, order_by=order)
-    )
+    numbered = rows.mutate(vigie_rank=ibis.row_number().over(group_by=COHORT_ID, order_by=order))
     name = _feature_name(group.name, measure.name, "last", None)
     last = numbered.filter(numbered["vigie_rank"] == 0).select(
         COHORT_ID, **{name: numbered[_value_name(measure)]}
@@ -423,7 +422,7 @@ def _late_feature(
                 ),
                 where=f"features.{group.name}.of",
             )
-        # Rows without the value are ranked apart, so that they don't shift the others; then blanked.
+        # Rows without the value are ranked apart (they must not shift the others), then blanked.
         rank = ibis.percent_rank().over(
             group_by=[*(wide[f"{_WITHIN}{c}"] for c in group.within), wide[name].isnull()],
             order_by=wide[name],
@@ -461,8 +460,7 @@ def _feature_name(group: str, measure: str, aggregate: str, window: int | None) 
 
 
 def _slug(text: str) -> str:
-    kept = "".join(character if character.isalnum() else "_" for character in text.lower())
-    return reduce(operator.add, [kept]).strip("_")
+    return "".join(c if c.isalnum() else "_" for c in text.lower()).strip("_")
 
 
 def _joined(label: Label, value: str) -> Label:
