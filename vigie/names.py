@@ -1,0 +1,47 @@
+"""The nearest name to one that nobody knows."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+SIMILARITY = 0.6
+
+
+def suggest(word: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that `word` was probably meant to be, or None.
+
+    Letter case and the choice between ``-`` and ``_`` count for nothing. A name that `word` begins
+    (or the last part of a dotted name, typed alone) is taken before a merely similar one.
+
+    Examples
+    --------
+    >>> suggest("trian", ["transform", "train"])
+    'train'
+    >>> suggest("feat", ["transform", "features"])
+    'features'
+    >>> suggest("sample_size", ["modes.dev.sample_size", "cutoff_days"])
+    'modes.dev.sample_size'
+    >>> suggest("xyz", ["transform", "train"]) is None
+    True
+    """
+    wanted = _folded(word)
+    if not wanted:
+        return None
+    by_folded: dict[str, str] = {}
+    for candidate in candidates:
+        by_folded.setdefault(_folded(candidate), candidate)
+    if wanted in by_folded:
+        return by_folded[wanted]
+    begun = [name for name in by_folded if name.startswith(wanted)]
+    if len(begun) == 1:
+        return by_folded[begun[0]]
+    ends = [name for name in by_folded if name.rpartition(".")[2] == wanted]
+    if ends:
+        return by_folded[ends[0]]
+    near = difflib.get_close_matches(wanted, list(by_folded), n=1, cutoff=SIMILARITY)
+    return by_folded[near[0]] if near else None
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold().replace("-", "_")

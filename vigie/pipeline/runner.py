@@ -1,0 +1,354 @@
+"""Carries a plan out: decides again when each step's turn comes, runs it, keeps what it came to.
+
+The runner is where the pure planner meets the world: it reads the states of artifacts (once a
+decision), runs the steps and writes the ledger. It prints nothing; a ``RunObserver`` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from vigie.errors import ArtifactMissing, ExitCode, VigieError
+from vigie.i18n import _
+from vigie.pipeline.fingerprint import Fingerprint, fingerprint, library_versions
+from vigie.pipeline.ledger import Ledger, Outcome, Status
+from vigie.pipeline.planner import Blocked, Decision, Plan, Run, Skip, decide, makers_of, plan
+from vigie.pipeline.planner import ancestors as steps_before
+from vigie.pipeline.reasons import Reason, UpToDate
+from vigie.pipeline.record import RunRecord
+from vigie.pipeline.step import Artifact, Step, StepContext
+
+Versions = Callable[[Iterable[str]], Mapping[str, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Steps together with what planning and running them needs.
+
+    Parameters
+    ----------
+    steps
+        All steps in their order.
+    artifacts
+        Every artifact that a step names.
+    values
+        The value of every setting that a step names.
+    ledger
+        Where outcomes are kept.
+    code
+        Gives the digests of a step's code: ``CodeReader(...).digests``.
+    libraries
+        Gives the versions of libraries.
+    """
+
+    steps: tuple[Step, ...]
+    artifacts: Mapping[str, Artifact]
+    values: Mapping[str, Any]
+    ledger: Ledger
+    code: Callable[[Step], Mapping[str, str]]
+    libraries: Versions = library_versions
+
+    def step(self, name: str) -> Step:
+        """Return the step of that name."""
+        return next(step for step in self.steps if step.name == name)
+
+
+class RunObserver(Protocol):
+    """Hears what happens while a plan is carried out; `index` counts from 1 to `count`."""
+
+    def plan_made(self, plan: Plan) -> None:
+        """Hear the plan that is about to be carried out."""
+        ...
+
+    def step_started(self, index: int, count: int, step: Step, reasons: Sequence[Reason]) -> None:
+        """Hear that a step begins to run, and why."""
+        ...
+
+    def step_skipped(self, index: int, count: int, step: Step, reasons: Sequence[UpToDate]) -> None:
+        """Hear that a step has nothing to do."""
+        ...
+
+    def step_finished(self, index: int, count: int, step: Step, outcome: Outcome) -> None:
+        """Hear that a step ended well; the outcome holds its seconds and facts."""
+        ...
+
+    def step_stopped(self, index: int, count: int, step: Step, outcome: Outcome) -> None:
+        """Hear that a step failed or was interrupted."""
+        ...
+
+
+class StepStopped(Exception):
+    """A step did not end well.
+
+    Parameters
+    ----------
+    step
+        The step's name: the same command, or this step alone, resumes there.
+    status
+        Failed or interrupted.
+    cause
+        What stopped it: a ``VigieError`` to be shown as it is, or anything else (a defect).
+    """
+
+    def __init__(self, step: str, status: Status, cause: BaseException) -> None:
+        super().__init__(f"step {step} {status}: {type(cause).__name__}")
+        self.step = step
+        self.status = status
+        self.cause = cause
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the process should answer."""
+        if self.status == Status.INTERRUPTED:
+            return ExitCode.INTERRUPTED
+        return self.cause.exit_code if isinstance(self.cause, VigieError) else ExitCode.FAILURE
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run went: what was decided at each step's turn, and what those that ran came to."""
+
+    decisions: tuple[Decision, ...]
+    outcomes: tuple[Outcome, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def ran(self) -> tuple[str, ...]:
+        """The names of the steps that ran."""
+        return tuple(outcome.step for outcome in self.outcomes)
+
+
+def make_plan(
+    pipeline: Pipeline, *, requested: Collection[str], forced: Collection[str] = ()
+) -> Plan:
+    """Look at the world as it is and plan: what ``--explain`` prints and ``run_plan`` takes."""
+    concerned = set(requested) | steps_before(pipeline.steps, requested)
+    states: dict[str, str | None] = {}
+    fingerprints: dict[str, Fingerprint] = {}
+    for step in pipeline.steps:
+        if step.name in concerned:
+            _read_states(pipeline, (*step.inputs, *step.outputs), states)
+            fingerprints[step.name] = _fingerprint(pipeline, step, states)
+    return plan(
+        pipeline.steps,
+        requested=requested,
+        fingerprints=fingerprints,
+        states=states,
+        ledger=pipeline.ledger,
+        forced=forced,
+    )
+
+
+def run_plan(
+    pipeline: Pipeline,
+    plan: Plan,
+    *,
+    run_id: str,
+    make_context: Callable[[Step], StepContext],
+    observer: RunObserver,
+    record: RunRecord | None = None,
+) -> RunResult:
+    """Carry `plan` out.
+
+    Each step is decided again when its turn comes: what an earlier step made anew may be what it
+    was before, and then the cascade ends there.
+
+    Parameters
+    ----------
+    run_id
+        Names the run in the ledger.
+    make_context
+        Gives a step what it may see; called right before it runs.
+    record
+        Is kept up to date, but not closed when all went well: the caller may have more to do.
+
+    Raises
+    ------
+    ArtifactMissing
+        A step cannot run; nothing was done if the plan knew.
+    StepStopped
+        A step failed or was interrupted; the ledger and the record say so.
+    """
+    observer.plan_made(plan)
+    if record is not None:
+        record.plan_made(plan)
+    if plan.blocked:
+        raise _close_as_failed(record, _blocked_error(plan.blocked))
+    run = _Run(pipeline, run_id, make_context, observer, record, len(plan.decisions))
+    for index, planned in enumerate(plan.decisions, start=1):
+        run.take(index, pipeline.step(planned.step), forced=planned.step in plan.forced)
+    return RunResult(tuple(run.decisions), tuple(run.outcomes), tuple(run.warnings))
+
+
+@dataclass(slots=True)
+class _Run:
+    """A plan while it is carried out."""
+
+    pipeline: Pipeline
+    run_id: str
+    make_context: Callable[[Step], StepContext]
+    observer: RunObserver
+    record: RunRecord | None
+    count: int
+    decisions: list[Decision] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def take(self, index: int, step: Step, *, forced: bool) -> None:
+        """Decide for a step whose turn has come, and run it if so decided."""
+        try:
+            states = _read_states(self.pipeline, (*step.inputs, *step.outputs), {})
+            present = _fingerprint(self.pipeline, step, states)
+        except BaseException as error:
+            # Nothing ran, so there is nothing for the ledger; the caller still learns where.
+            stopped = self._stopped(step, error)
+            if self.record is not None:
+                self.record.end(stopped.status, error=_error_text(stopped.cause))
+            raise stopped from error
+        decision = decide(
+            step,
+            present=present,
+            states=states,
+            ledger=self.pipeline.ledger,
+            makers=makers_of(self.pipeline.steps),
+            forced=forced,
+        )
+        self.decisions.append(decision)
+        if self.record is not None:
+            self.record.step_decided(decision)
+        match decision:
+            case Blocked():
+                raise _close_as_failed(self.record, _blocked_error([decision]))
+            case Skip(reasons=reasons):
+                self.observer.step_skipped(index, self.count, step, reasons)
+            case Run(reasons=reasons):
+                self.observer.step_started(index, self.count, step, reasons)
+                self._run(index, step, present)
+
+    def _run(self, index: int, step: Step, present: Fingerprint) -> None:
+        started, clock = datetime.now(UTC), time.perf_counter()
+        context: StepContext | None = None
+
+        def outcome(status: Status, **more: Any) -> Outcome:
+            return Outcome(
+                run_id=self.run_id,
+                step=step.name,
+                status=status,
+                started=started.isoformat(timespec="milliseconds"),
+                finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                seconds=time.perf_counter() - clock,
+                fingerprint=present,
+                facts=context.facts if context else {},
+                **more,
+            )
+
+        try:
+            context = self.make_context(step)
+            step.run(context)
+            done = outcome(Status.SUCCESS, outputs=_made(self.pipeline, step))
+            self.pipeline.ledger.append(done)
+        except BaseException as error:
+            stopped = self._stopped(step, error)
+            failed = outcome(stopped.status, error=_error_text(stopped.cause))
+            # The disk may be full: that must not hide why the step stopped.
+            with contextlib.suppress(OSError, VigieError, TypeError, ValueError):
+                self.pipeline.ledger.append(failed)
+            if self.record is not None:
+                self.record.step_ended(failed, context.warnings if context else [])
+                self.record.end(stopped.status, error=failed.error)
+            self.observer.step_stopped(index, self.count, step, failed)
+            raise stopped from error
+        self.outcomes.append(done)
+        self.warnings += context.warnings
+        if self.record is not None:
+            self.record.step_ended(done, context.warnings)
+        self.observer.step_finished(index, self.count, step, done)
+
+    def _stopped(self, step: Step, error: BaseException) -> StepStopped:
+        status = Status.FAILED if isinstance(error, Exception) else Status.INTERRUPTED
+        cause = storage_error(error) or error
+        return StepStopped(step.name, status, cause)
+
+
+def storage_error(error: BaseException) -> VigieError | None:
+    """Return what a full disk or a missing right means for people, if that is the cause."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, VigieError):
+        if isinstance(seen, OSError) and seen.errno is not None:
+            file = str(seen.filename) if seen.filename else None
+            if seen.errno in {errno.ENOSPC, errno.EDQUOT}:
+                return VigieError(
+                    _("There is no space left on the disk."),
+                    where=file,
+                    fix=_("Free some space, then type the same command again."),
+                )
+            if seen.errno in {errno.EACCES, errno.EROFS, errno.EPERM} and file:
+                return VigieError(
+                    _("The file may not be used: {reason}.").format(reason=seen.strerror),
+                    where=file,
+                    fix=_("Give yourself the right to it, then type the same command again."),
+                )
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _read_states(
+    pipeline: Pipeline, names: Iterable[str], states: dict[str, str | None]
+) -> dict[str, str | None]:
+    """Add the states of the named artifacts that `states` lacks, so that each is read once."""
+    for name in names:
+        if name not in states:
+            states[name] = pipeline.artifacts[name].state()
+    return states
+
+
+def _fingerprint(pipeline: Pipeline, step: Step, states: Mapping[str, str | None]) -> Fingerprint:
+    libraries = pipeline.libraries(step.libraries)
+    return fingerprint(step, pipeline.values, pipeline.code(step), libraries, states)
+
+
+def _made(pipeline: Pipeline, step: Step) -> dict[str, str | None]:
+    """Return the states of a step's outputs, all of which must be there now."""
+    states = _read_states(pipeline, step.outputs, {})
+    absent = [pipeline.artifacts[name].describe() for name, state in states.items() if not state]
+    if absent:
+        raise VigieError(
+            _("Step {step} ended without making {outputs}.").format(
+                step=step.name, outputs=", ".join(absent)
+            ),
+            fix=_("Run it again with --debug and report what it says."),
+        )
+    return states
+
+
+def _blocked_error(blocked: Sequence[Blocked]) -> ArtifactMissing:
+    first = blocked[0]
+    makers = {reason.made_by for one in blocked for reason in one.reasons if reason.made_by}
+    return ArtifactMissing(
+        _("Step {step} cannot run: {reasons}.").format(
+            step=first.step, reasons="; ".join(reason.describe() for reason in first.reasons)
+        ),
+        fix=_("Run the steps that make it as well: {steps}.").format(steps=" ".join(sorted(makers)))
+        if makers
+        else None,
+    )
+
+
+def _close_as_failed(record: RunRecord | None, error: VigieError) -> VigieError:
+    if record is not None:
+        record.end(Status.FAILED, error=_error_text(error))
+    return error
+
+
+def _error_text(error: BaseException) -> str:
+    """Return what may be kept: our own sentences, of foreign errors only the kind.
+
+    A database driver's message can hold the address it was given, password and all.
+    """
+    return error.what if isinstance(error, VigieError) else type(error).__name__
