@@ -1,0 +1,105 @@
+"""The extract step: raw CSVs to typed Parquet."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vigie.data.extract import extract_tables
+from vigie.data.raw_artifact import GENERATED_ENROLMENTS, RawSource, RawTables
+from vigie.dataset.sample import generate_sample
+from vigie.dataset.spec import parse_dataset
+from vigie.i18n import _
+from vigie.pipeline.artifacts import atomic_folder, write_json
+from vigie.pipeline.step import StepContext
+
+SOURCE_FILE = "source.json"
+
+
+def run(context: StepContext) -> None:
+    """Read every raw table; generate the data first where dev has none."""
+    dataset = parse_dataset(context.param("dataset.declaration"), "dataset")
+    raw: RawTables = context.input("raw")
+    with context.progress(_("reading the raw files"), 1.0) as bar:
+        if raw.will_generate():
+            assert raw.fallback is not None
+            _generate(context, raw.fallback, bar)
+        source = raw.locate()
+        target: Path = context.output("extracted").path
+        with atomic_folder(target) as folder:
+            tables = extract_tables(
+                source.files,
+                dataset,
+                folder,
+                project=context.project,
+                max_rejected=context.param("extract.max_rejected"),
+                threads=context.services["threads"],
+                memory_limit=context.services["memory_limit"],
+                on_table=lambda _table, share: bar.advance_to(share),
+            )
+            described = {name: asdict(table) for name, table in tables.items()}
+            write_json(
+                folder / SOURCE_FILE, {"generated": source.generated, "tables": described}
+            )
+    _publish_rejected(context, target, described)
+    context.facts["generated"] = source.generated is not None
+    context.facts["rows"] = {name: table.rows for name, table in tables.items()}
+    context.facts["rejected"] = {n: t.rejected for n, t in tables.items() if t.rejected}
+    _tell(context, source, described)
+
+
+def _generate(context: StepContext, folder: Path, bar: Any) -> None:
+    """Make the stand-in data unless they are there, whole, from the same recipe."""
+    marker = folder / "GENERATED.json"
+    if marker.is_file():
+        return
+    generate_sample(
+        folder,
+        enrolments=GENERATED_ENROLMENTS,
+        seed=42,
+        progress=lambda share: bar.advance_to(share * 0.8),
+    )
+
+
+def _publish_rejected(
+    context: StepContext, extracted: Path, described: dict[str, dict[str, Any]]
+) -> None:
+    """Copy the rows set aside to where people look for them; they are kept with the tables."""
+    quarantine: Path = context.services["quarantine"]
+    for name, table in described.items():
+        published = quarantine / f"{name}.csv"
+        if table["rejected"]:
+            quarantine.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(extracted / "rejected" / f"{name}.csv", published)
+        else:
+            published.unlink(missing_ok=True)
+
+
+def _tell(context: StepContext, source: RawSource, described: dict[str, dict[str, Any]]) -> None:
+    total = sum(table["rows"] for table in described.values())
+    context.say(
+        _("{rows} rows of {tables} tables read from {folder}").format(
+            rows=f"{total:,}", tables=len(described), folder=context.input("raw").describe()
+        )
+    )
+    for name, table in described.items():
+        if table["rejected"]:
+            context.warn(
+                _("{count} rows of {table} don't fit and were set aside: {file}").format(
+                    count=table["rejected"], table=name, file=f"data/quarantine/{name}.csv"
+                )
+            )
+        if table["extra_columns"]:
+            context.say(
+                _("{table}: columns that the declaration doesn't know are left out: {names}").format(
+                    table=name, names=", ".join(table["extra_columns"])
+                )
+            )
+        if table["encoding"] != "utf-8":
+            context.say(
+                _("{file} is not UTF-8; it was read as {encoding}").format(
+                    file=table["file"], encoding=table["encoding"]
+                )
+            )

@@ -1,0 +1,121 @@
+"""The features step: what was known of each cohort row at its cut-off, as a matrix."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vigie.dataset.spec import Dataset, parse_dataset
+from vigie.engine import open_engine, read_parquet
+from vigie.features.build import Feature, build_features
+from vigie.i18n import _
+from vigie.pipeline.artifacts import atomic_write, write_json
+from vigie.pipeline.step import StepContext
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+KEY_COLUMNS = ("group_key", "period", "cutoff", "label")
+
+
+def run(context: StepContext) -> None:
+    """Build the feature matrix, the labels, the keys of the rows and their description."""
+    dataset = parse_dataset(context.param("dataset.declaration"), "dataset")
+    folder: Path = context.input("clean").path
+    with context.progress(_("building the features"), None):
+        matrix, features, cohort = _build(context, dataset, folder)
+        _save(context, dataset, folder, matrix, features, cohort)
+    context.facts["rows"], context.facts["features"] = (int(size) for size in matrix.shape)
+    context.say(
+        _("{features} features of {rows} {things}, as known at day {cutoff}").format(
+            features=matrix.shape[1],
+            rows=f"{matrix.shape[0]:,}",
+            things=dataset.cohort.plural.in_language(context.services["language"]),
+            cutoff=context.param("cutoff_days"),
+        )
+    )
+
+
+def _build(
+    context: StepContext, dataset: Dataset, folder: Path
+) -> tuple[np.ndarray, list[Feature], pa.Table]:
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    with open_engine(
+        threads=context.services["threads"],
+        memory_limit=context.services["memory_limit"],
+        spill=context.services["spill"],
+    ) as engine:
+        tables = {
+            name: read_parquet(engine, folder / f"{name}.parquet", name) for name in dataset.tables
+        }
+        cohort = read_parquet(engine, folder / "cohort.parquet", "cohort")
+        expression, features = build_features(tables, cohort, dataset)
+        built = expression.to_pyarrow()
+    matrix = np.empty((built.num_rows, len(features)), dtype=np.float32)
+    for position, feature in enumerate(features):
+        matrix[:, position] = built[feature.name].to_numpy()
+    return matrix, features, pq.read_table(folder / "cohort.parquet")
+
+
+def _save(
+    context: StepContext,
+    dataset: Dataset,
+    folder: Path,
+    matrix: np.ndarray,
+    features: list[Feature],
+    cohort: pa.Table,
+) -> None:
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    labels = np.asarray(cohort["label"].fill_null(-1).to_numpy(), dtype=np.int8)
+    summary = json.loads((folder / "summary.json").read_text("utf-8"))
+    _write_array(context.output("features").path, matrix)
+    _write_array(context.output("labels").path, labels)
+    keys = cohort.select([*dataset.cohort.key, *KEY_COLUMNS])
+    with atomic_write(context.output("keys").path) as path:
+        pq.write_table(keys, path)
+    write_json(
+        context.output("features_metadata").path,
+        _metadata(context, dataset, features, labels, summary),
+    )
+
+
+def _write_array(target: Path, array: np.ndarray) -> None:
+    import numpy as np
+
+    with atomic_write(target) as path, path.open("wb") as opened:
+        np.save(opened, array)
+
+
+def _metadata(
+    context: StepContext,
+    dataset: Dataset,
+    features: list[Feature],
+    labels: np.ndarray,
+    summary: dict[str, Any],
+) -> dict[str, Any]:
+    return {
+        "dataset": dataset.name,
+        "mode": context.mode,
+        "generated": summary["generated"],
+        "cutoff_days": context.param("cutoff_days"),
+        "key": list(dataset.cohort.key),
+        "rows": int(labels.shape[0]),
+        "columns": len(features),
+        "counts": {
+            "candidates": summary["candidates"],
+            "excluded": summary["excluded"],
+            "eligible": summary["eligible"],
+            "cohort": summary["cohort"],
+            "positive": int((labels == 1).sum()),
+            "negative": int((labels == 0).sum()),
+            "unlabelled": int((labels == -1).sum()),
+        },
+        "label": {"positive": dataset.cohort.label.positive, "name": dict(dataset.cohort.label.name)},
+        "features": [feature.to_json() for feature in features],
+    }

@@ -1,0 +1,77 @@
+"""The transform step: clean tables and the cohort."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from vigie.data.transform import TransformReport, transform_tables
+from vigie.dataset.spec import Dataset, parse_dataset
+from vigie.i18n import _
+from vigie.pipeline.artifacts import atomic_folder, write_json
+from vigie.pipeline.step import StepContext
+
+SUMMARY_FILE = "summary.json"
+
+
+def run(context: StepContext) -> None:
+    """Clean the tables, make the cohort at the cut-off, draw the sample."""
+    dataset = parse_dataset(context.param("dataset.declaration"), "dataset")
+    extracted = context.input("extracted").path
+    source = json.loads((extracted / "source.json").read_text("utf-8"))
+    with (
+        context.progress(_("cleaning the tables"), None),
+        atomic_folder(context.output("clean").path) as folder,
+    ):
+        report = transform_tables(
+            extracted,
+            folder,
+            dataset,
+            cutoff=context.param("cutoff_days"),
+            sample_size=context.param("mode.sample_size"),
+            threads=context.services["threads"],
+            memory_limit=context.services["memory_limit"],
+        )
+        summary = {
+            **asdict(report),
+            "generated": source["generated"],
+            "cutoff_days": context.param("cutoff_days"),
+            "sample_size": context.param("mode.sample_size"),
+        }
+        write_json(folder / SUMMARY_FILE, summary)
+    context.facts.update(summary)
+    _tell(context, dataset, report)
+
+
+def _tell(context: StepContext, dataset: Dataset, report: TransformReport) -> None:
+    language = context.services["language"]
+    plural = dataset.cohort.plural.in_language(language)
+    context.say(
+        _("{kept} of {all} {things} are in the cohort at day {cutoff}").format(
+            kept=f"{report.eligible:,}",
+            all=f"{report.candidates:,}",
+            things=plural,
+            cutoff=context.param("cutoff_days"),
+        )
+    )
+    for one in dataset.cohort.exclude:
+        count = report.excluded[one.reason]
+        if count:
+            context.say(
+                _("left out: {count} {reason}").format(
+                    count=f"{count:,}", reason=one.name.in_language(language)
+                )
+            )
+    if report.cohort < report.eligible:
+        context.say(
+            _("sample: {count} of them, chosen by a hash of their key").format(
+                count=f"{report.cohort:,}"
+            )
+        )
+    for table, reasons in report.set_aside.items():
+        context.warn(
+            _("{table}: rows set aside because their keys don't hold: {reasons}").format(
+                table=table,
+                reasons=", ".join(f"{reason} {count:,}" for reason, count in reasons.items()),
+            )
+        )
