@@ -71,10 +71,7 @@ class RawTables:
         if self.will_generate():
             recipe = canonical_json({"generate": GENERATED_ENROLMENTS, "seed": 42})
             return hashlib.sha256(recipe.encode()).hexdigest()
-        found = find_raw_files(self.folder, self.dataset)
-        if not found:
-            self.refuse()
-        return raw_state(found, self.hashes.digest)
+        return raw_state(find_raw_files(self.folder, self.dataset), self.hashes.digest)
 
     def describe(self) -> str:
         """Return the folder from the project."""

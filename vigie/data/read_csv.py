@@ -154,7 +154,8 @@ def _read_header(path: Path, table: Table, where: str) -> _Header:
             line = opened.readline(_CHUNK)
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(where, error) from error
-    line = line.removeprefix(codecs.BOM_UTF8)
+    # Lines may end in CR alone, which readline doesn't know.
+    line = (line.removeprefix(codecs.BOM_UTF8).splitlines() or [b""])[0]
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
@@ -162,7 +163,10 @@ def _read_header(path: Path, table: Table, where: str) -> _Header:
     wanted = list(table.columns)
     best = _Header((), ",")
     for delimiter in DELIMITERS:
-        names = next(csv.reader(io.StringIO(text), delimiter=delimiter), [])
+        try:
+            names = next(csv.reader(io.StringIO(text), delimiter=delimiter), [])
+        except csv.Error as error:
+            raise _unreadable(where, error) from error
         header = _Header(tuple(name.strip() for name in names), delimiter)
         if len(set(wanted) & set(header.names)) > len(set(wanted) & set(best.names)):
             best = header

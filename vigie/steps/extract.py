@@ -10,7 +10,7 @@ from typing import Any
 from vigie.data.extract import extract_tables
 from vigie.data.raw_artifact import GENERATED_ENROLMENTS, RawSource, RawTables
 from vigie.dataset.sample import generate_sample
-from vigie.dataset.spec import parse_dataset
+from vigie.dataset.spec import Dataset
 from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_folder, write_json
 from vigie.pipeline.step import StepContext
@@ -20,7 +20,7 @@ SOURCE_FILE = "source.json"
 
 def run(context: StepContext) -> None:
     """Read every raw table; generate the data first where dev has none."""
-    dataset = parse_dataset(context.param("dataset.declaration"), "dataset")
+    dataset: Dataset = context.services["dataset"]
     raw: RawTables = context.input("raw")
     with context.progress(_("reading the raw files"), 1.0) as bar:
         if raw.will_generate():
@@ -40,9 +40,7 @@ def run(context: StepContext) -> None:
                 on_table=lambda _table, share: bar.advance_to(share),
             )
             described = {name: asdict(table) for name, table in tables.items()}
-            write_json(
-                folder / SOURCE_FILE, {"generated": source.generated, "tables": described}
-            )
+            write_json(folder / SOURCE_FILE, {"generated": source.generated, "tables": described})
     _publish_rejected(context, target, described)
     context.facts["generated"] = source.generated is not None
     context.facts["rows"] = {name: table.rows for name, table in tables.items()}
@@ -93,9 +91,9 @@ def _tell(context: StepContext, source: RawSource, described: dict[str, dict[str
             )
         if table["extra_columns"]:
             context.say(
-                _("{table}: columns that the declaration doesn't know are left out: {names}").format(
-                    table=name, names=", ".join(table["extra_columns"])
-                )
+                _(
+                    "{table}: columns that the declaration doesn't know are left out: {names}"
+                ).format(table=name, names=", ".join(table["extra_columns"]))
             )
         if table["encoding"] != "utf-8":
             context.say(

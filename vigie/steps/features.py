@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vigie.dataset.spec import Dataset, parse_dataset
+from vigie.dataset.spec import Dataset
 from vigie.engine import open_engine, read_parquet
 from vigie.features.build import Feature, build_features
 from vigie.i18n import _
@@ -22,7 +22,7 @@ KEY_COLUMNS = ("group_key", "period", "cutoff", "label")
 
 def run(context: StepContext) -> None:
     """Build the feature matrix, the labels, the keys of the rows and their description."""
-    dataset = parse_dataset(context.param("dataset.declaration"), "dataset")
+    dataset: Dataset = context.services["dataset"]
     folder: Path = context.input("clean").path
     with context.progress(_("building the features"), None):
         matrix, features, cohort = _build(context, dataset, folder)
@@ -116,6 +116,9 @@ def _metadata(
             "negative": int((labels == 0).sum()),
             "unlabelled": int((labels == -1).sum()),
         },
-        "label": {"positive": dataset.cohort.label.positive, "name": dict(dataset.cohort.label.name)},
+        "label": {
+            "positive": dataset.cohort.label.positive,
+            "name": dict(dataset.cohort.label.name),
+        },
         "features": [feature.to_json() for feature in features],
     }

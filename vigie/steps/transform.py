@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 
 from vigie.data.transform import TransformReport, transform_tables
-from vigie.dataset.spec import Dataset, parse_dataset
+from vigie.dataset.spec import Dataset
 from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_folder, write_json
 from vigie.pipeline.step import StepContext
@@ -16,8 +16,9 @@ SUMMARY_FILE = "summary.json"
 
 def run(context: StepContext) -> None:
     """Clean the tables, make the cohort at the cut-off, draw the sample."""
-    dataset = parse_dataset(context.param("dataset.declaration"), "dataset")
+    dataset: Dataset = context.services["dataset"]
     extracted = context.input("extracted").path
+    sample_size = context.param(f"modes.{context.mode}.sample_size")
     source = json.loads((extracted / "source.json").read_text("utf-8"))
     with (
         context.progress(_("cleaning the tables"), None),
@@ -28,7 +29,7 @@ def run(context: StepContext) -> None:
             folder,
             dataset,
             cutoff=context.param("cutoff_days"),
-            sample_size=context.param("mode.sample_size"),
+            sample_size=sample_size,
             threads=context.services["threads"],
             memory_limit=context.services["memory_limit"],
         )
@@ -36,7 +37,7 @@ def run(context: StepContext) -> None:
             **asdict(report),
             "generated": source["generated"],
             "cutoff_days": context.param("cutoff_days"),
-            "sample_size": context.param("mode.sample_size"),
+            "sample_size": sample_size,
         }
         write_json(folder / SUMMARY_FILE, summary)
     context.facts.update(summary)

@@ -1,0 +1,66 @@
+# Two commands on a fresh machine with Python 3.11+, git and make:
+#   make run    sets everything up and runs the pipeline in dev mode
+#   make test   sets everything up and passes the tests
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --quiet
+
+.PHONY: run test lint format bench setup setup-dev lock messages clean
+
+run: setup
+	$(BIN)/python -m src.pipeline.orchestrator --mode dev
+
+test: setup-dev
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup-dev
+	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
+
+setup: $(VENV)/.ready .env
+
+setup-dev: $(VENV)/.ready-dev .env
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "vigie needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Everything comes by its recorded hash; vigie itself is built with what the lock holds.
+$(VENV)/.ready: requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.ready-dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.ready
+
+# Empty until somebody fills it in: vigie then uses its embedded PostgreSQL.
+.env:
+	@cp .env.example .env && chmod 600 .env
+
+lock: setup-dev
+	$(BIN)/$(LOCK) --group build --output-file requirements.lock
+	$(BIN)/$(LOCK) --group build --group dev --output-file requirements-dev.lock
+
+# Collects the messages of the code, keeps the translations, compiles the catalogues.
+messages: setup-dev
+	$(BIN)/python -m tests.messages
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,42 @@
+"""What several test folders share: the OULAD declaration, a tiny OULAD, the real one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_oulad import TinyOulad
+from vigie.dataset.spec import Dataset, parse_dataset, read_declaration
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def oulad() -> Dataset:
+    text, origin = read_declaration("oulad", ROOT)
+    return parse_dataset(text, origin)
+
+
+@pytest.fixture
+def tiny_oulad() -> TinyOulad:
+    """A few enrolments whose every feature can be worked out by hand."""
+    return TinyOulad()
+
+
+def _real(name: str) -> Path:
+    folder = SHARED_DATA / name
+    if not folder.is_dir():
+        pytest.skip(f"the real OULAD is not here: no {name} in ../shared/data")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_oulad() -> Path:
+    return _real("oulad")
+
+
+@pytest.fixture(scope="session")
+def real_oulad_mini() -> Path:
+    return _real("oulad-mini")

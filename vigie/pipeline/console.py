@@ -1,0 +1,295 @@
+"""What a person sees: banner, numbered steps, progress, summary; and the log that has it all.
+
+The console listens to the runner (``RunObserver``) and is what steps speak to (``Reporter``).
+Everything shown goes to ``logs/pipeline_{mode}.log`` as well, with a timestamp.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO
+
+from vigie.i18n import _
+from vigie.pipeline.ledger import Outcome
+from vigie.pipeline.planner import Blocked, Plan, Run, Skip
+from vigie.pipeline.reasons import Reason, UpToDate
+from vigie.pipeline.step import ProgressBar, Step
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+WIDTH = 70
+BAR_AFTER_SECONDS = 2.0
+PLAIN_EVERY_SECONDS = 10.0
+
+LOGGER = logging.getLogger("vigie")
+
+
+@dataclass(frozen=True, slots=True)
+class StepTexts:
+    """How a step is called: in the heading, when it is done, in the file list."""
+
+    heading: str
+    done: str
+
+
+def step_texts(name: str) -> StepTexts:
+    """Return the words for a step, in the language in use."""
+    return {
+        "extract": StepTexts(_("EXTRACTING THE DATA"), _("Extraction done in {seconds:.2f}s")),
+        "transform": StepTexts(
+            _("TRANSFORMING THE DATA"), _("Transformation done in {seconds:.2f}s")
+        ),
+        "load": StepTexts(_("LOADING INTO POSTGRESQL"), _("Loading done in {seconds:.2f}s")),
+        "features": StepTexts(_("BUILDING THE FEATURES"), _("Features done in {seconds:.2f}s")),
+        "train": StepTexts(_("TRAINING THE MODEL"), _("Training done in {seconds:.2f}s")),
+        "evaluate": StepTexts(_("EVALUATING THE MODEL"), _("Evaluation done in {seconds:.2f}s")),
+        "predict": StepTexts(_("PREDICTING THE RISKS"), _("Predictions done in {seconds:.2f}s")),
+    }[name]
+
+
+@dataclass(slots=True)
+class Console:
+    """The console and the log of one run.
+
+    Parameters
+    ----------
+    mode
+        ``"dev"`` or ``"prod"``.
+    quiet
+        Shows warnings and errors only; the log still has everything.
+    stream
+        Where to write.
+    """
+
+    mode: str
+    quiet: bool = False
+    stream: TextIO = field(default_factory=lambda: sys.stdout)
+    seconds: dict[str, float] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    _bar: Progress | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person looks at it live."""
+        return self.stream.isatty()
+
+    def line(self, text: str = "", *, level: int = logging.INFO) -> None:
+        """Show one line and log it."""
+        if text.strip("=- "):
+            LOGGER.log(level, "%s", text.strip())
+        if not self.quiet or level >= logging.WARNING:
+            if self._bar is not None:
+                self._bar.console.print(text, markup=False, highlight=False)
+            else:
+                print(text, file=self.stream, flush=True)
+
+    # --- banner and summary ------------------------------------------------------------------
+
+    def banner(self, steps: Sequence[str]) -> None:
+        """Show what is about to happen."""
+        self.line("=" * WIDTH)
+        self.line(_("🚀 PIPELINE ORCHESTRATOR - MODE: {mode}").format(mode=self.mode.upper()))
+        self.line("=" * WIDTH)
+        self.line(_("📋 Steps to run: {steps}").format(steps=", ".join(steps)))
+
+    def explain(self, plan: Plan) -> None:
+        """Show the plan: what each step would do, and why."""
+        for decision in plan.decisions:
+            match decision:
+                case Run() if decision.is_tentative:
+                    verb = _("run if needed")
+                case Run():
+                    verb = _("run")
+                case Skip():
+                    verb = _("skip")
+                case Blocked():
+                    verb = _("blocked")
+            reasons = "; ".join(reason.describe() for reason in decision.reasons)
+            self.line(f"   {decision.step:<10} {verb:<14} {reasons}")
+
+    def summary(self, total_seconds: float, files: Sequence[tuple[str, str]]) -> None:
+        """Show how long everything took and what was made."""
+        self.line()
+        self.line("=" * WIDTH)
+        self.line(_("🎉 PIPELINE FINISHED SUCCESSFULLY!"))
+        self.line("=" * WIDTH)
+        minutes = total_seconds / 60
+        self.line(
+            _("⏱️  Total time: {seconds:.2f}s ({minutes:.1f} min)").format(
+                seconds=total_seconds, minutes=minutes
+            )
+        )
+        self.line()
+        self.line(_("📊 SUMMARY BY STEP:"))
+        for name, seconds in self.seconds.items():
+            if name in self.skipped:
+                self.line(f"   ⏭️  {name.upper()}: {self.skipped[name]}")
+            else:
+                self.line(f"   ✅ {name.upper()}: {seconds:.2f}s")
+        if files:
+            self.line()
+            self.line(_("📁 FILES MADE:"))
+            for label, path in files:
+                self.line(_("   • {label}: {path}").format(label=label, path=path))
+        self.line("=" * WIDTH)
+
+    # --- what the runner tells ---------------------------------------------------------------
+
+    def plan_made(self, plan: Plan) -> None:
+        """Log the plan; warn where the requested steps build on results that are out of date."""
+        for decision in plan.decisions:
+            reasons = "; ".join(reason.describe() for reason in decision.reasons)
+            LOGGER.debug("plan: %s %s: %s", type(decision).__name__, decision.step, reasons)
+        if plan.stale:
+            names = ", ".join(one.step for one in plan.stale)
+            why = "; ".join(reason.describe() for reason in plan.stale[0].reasons)
+            self.line(
+                _("⚠️  Out of date but not asked for, used as they are: {steps} ({why})").format(
+                    steps=names, why=why
+                ),
+                level=logging.WARNING,
+            )
+
+    def step_started(self, index: int, count: int, step: Step, reasons: Sequence[Reason]) -> None:
+        """Show the heading of a step."""
+        self._heading(index, count, step)
+        LOGGER.debug("why: %s", "; ".join(reason.describe() for reason in reasons))
+
+    def step_skipped(self, index: int, count: int, step: Step, reasons: Sequence[UpToDate]) -> None:
+        """Show that a step has nothing to do."""
+        self._heading(index, count, step)
+        why = "; ".join(reason.describe() for reason in reasons)
+        self.line(_("⏭️  Skipped: {why}").format(why=why))
+        self.seconds[step.name] = 0.0
+        self.skipped[step.name] = _("skipped, {why}").format(why=why)
+
+    def step_finished(self, index: int, count: int, step: Step, outcome: Outcome) -> None:
+        """Show how long a step took."""
+        self.seconds[step.name] = outcome.seconds
+        self.line("✅ " + step_texts(step.name).done.format(seconds=outcome.seconds))
+
+    def step_stopped(self, index: int, count: int, step: Step, outcome: Outcome) -> None:
+        """Show that a step did not end well."""
+        self.line(
+            _("❌ Step {step} stopped after {seconds:.2f}s").format(
+                step=step.name, seconds=outcome.seconds
+            ),
+            level=logging.ERROR,
+        )
+
+    def _heading(self, index: int, count: int, step: Step) -> None:
+        self.line()
+        self.line(
+            _("🔵 STEP {index}/{count}: {heading}").format(
+                index=index, count=count, heading=step_texts(step.name).heading
+            )
+        )
+        self.line("-" * WIDTH)
+
+    # --- what steps say ----------------------------------------------------------------------
+
+    def say(self, message: str) -> None:
+        """Show something worth knowing."""
+        self.line(f"   {message}")
+
+    def warn(self, message: str) -> None:
+        """Show something that may make the result worse than it looks."""
+        self.line(f"⚠️  {message}", level=logging.WARNING)
+
+    @contextmanager
+    def progress(self, description: str, total: float | None) -> Iterator[ProgressBar]:
+        """Show progress once the block has lasted two seconds."""
+        if self.quiet:
+            yield _Silent()
+        elif self.is_terminal:
+            with self._live(description, total) as bar:
+                yield bar
+        else:
+            yield _PlainLines(self, description, total)
+
+    @contextmanager
+    def _live(self, description: str, total: float | None) -> Iterator[ProgressBar]:
+        live = _LiveBar(self, description, total)
+        timer = threading.Timer(BAR_AFTER_SECONDS, live.start)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield live
+        finally:
+            timer.cancel()
+            live.stop()
+
+
+class _Silent:
+    def advance_to(self, done: float) -> None:
+        """Show nothing."""
+
+
+class _PlainLines:
+    """A line now and then, for logs and pipes."""
+
+    def __init__(self, console: Console, description: str, total: float | None) -> None:
+        self.console, self.description, self.total = console, description, total
+        self.next_line = time.monotonic() + BAR_AFTER_SECONDS
+
+    def advance_to(self, done: float) -> None:
+        """Show the share that is done, at most every ten seconds."""
+        now = time.monotonic()
+        if now >= self.next_line and self.total:
+            self.next_line = now + PLAIN_EVERY_SECONDS
+            self.console.line(f"   … {self.description}: {done / self.total:.0%}")
+
+
+class _LiveBar:
+    """A Rich progress bar that appears late and leaves nothing behind."""
+
+    def __init__(self, console: Console, description: str, total: float | None) -> None:
+        self.console, self.description, self.total = console, description, total
+        self.done = 0.0
+        self.task: TaskID | None = None
+        self.lock = threading.Lock()
+        self.stopped = False
+
+    def start(self) -> None:
+        """Show the bar (called two seconds after the step began)."""
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeRemainingColumn as Remaining
+
+        with self.lock:
+            if self.stopped:
+                return
+            columns = [
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                *([TextColumn("{task.percentage:>3.0f}%"), Remaining()] if self.total else []),
+                TimeElapsedColumn(),
+            ]
+            screen = RichConsole(file=self.console.stream)
+            bar = Progress(*columns, console=screen, transient=True)
+            self.task = bar.add_task(self.description, total=self.total, completed=self.done)
+            bar.start()
+            self.console._bar = bar  # noqa: SLF001 - the bar and its console are one thing
+
+    def advance_to(self, done: float) -> None:
+        """Move the bar."""
+        self.done = done
+        bar = self.console._bar  # noqa: SLF001
+        if bar is not None and self.task is not None:
+            bar.update(self.task, completed=done)
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        with self.lock:
+            self.stopped = True
+            bar, self.console._bar = self.console._bar, None  # noqa: SLF001
+            if bar is not None:
+                bar.stop()

@@ -1,0 +1,505 @@
+"""The guide's entry point: settings, seven steps, one run.
+
+``python -m src.pipeline.orchestrator`` and ``vigie run`` are both this module's ``run``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vigie import __version__
+from vigie.data.raw_artifact import RawTables
+from vigie.dataset.spec import Dataset, parse_dataset, read_declaration
+from vigie.errors import UsageError
+from vigie.i18n import _, language_from_environment, use_language
+from vigie.names import suggest
+from vigie.paths import ProjectPaths
+from vigie.pipeline.artifacts import FileArtifact, FolderArtifact, HashCache, StatCache
+from vigie.pipeline.console import LOGGER, Console
+from vigie.pipeline.fingerprint import CODE_CACHE_KIND, CodeReader, library_versions
+from vigie.pipeline.ledger import Ledger, Status
+from vigie.pipeline.lock import ProjectLock
+from vigie.pipeline.record import RunRecord, read_git_state
+from vigie.pipeline.runner import Pipeline, RunResult, make_plan, run_plan
+from vigie.pipeline.step import Artifact, Step, StepContext
+from vigie.settings import LoadedSettings, find_project, load_settings
+
+if TYPE_CHECKING:
+    from vigie.data.address import DatabaseAddress
+
+MODES = ("dev", "prod")
+STEP_NAMES = ("extract", "transform", "load", "features", "train", "evaluate", "predict")
+# Their versions decide results or the form of files.
+LIBRARIES = ("python", "duckdb", "ibis-framework", "pyarrow", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the command line asks for.
+
+    ``steps`` None means all; ``force`` None means nothing, an empty tuple every step that is run.
+    """
+
+    mode: str = "dev"
+    steps: tuple[str, ...] | None = None
+    cutoff_days: int | None = None
+    project: Path | None = None
+    config: Path | None = None
+    force: tuple[str, ...] | None = None
+    explain: bool = False
+    lang: str | None = None
+    quiet: bool = False
+    debug: bool = False
+    command: Sequence[str] = ()
+
+    def flags(self) -> dict[str, Any]:
+        """Return the settings that flags give, by dotted key."""
+        given = {"cutoff_days": self.cutoff_days, "lang": self.lang}
+        return {key: value for key, value in given.items() if value is not None}
+
+
+@dataclass(slots=True)
+class PipelineOrchestrator:
+    """One run of the pipeline.
+
+    Sub-classes may override ``_get_default_config``; vigie.toml, the environment and flags go
+    before what it returns.
+    """
+
+    options: RunOptions = field(default_factory=RunOptions)
+    defaults_origin: str = "default"
+
+    def _get_default_config(self) -> dict[str, dict[str, Any]]:
+        """Return sample size, folds and model parameters of each mode."""
+        return {
+            "dev": {
+                "sample_size": 5000,
+                "n_splits_cv": 3,
+                "model_params": {"n_estimators": 100},
+            },
+            "prod": {
+                "sample_size": None,
+                "n_splits_cv": 5,
+                "model_params": {"n_estimators": 200},
+            },
+        }
+
+    def settings(self) -> LoadedSettings:
+        """Return all settings with their origins."""
+        project = (self.options.project or find_project(Path.cwd())).resolve()
+        if not project.is_dir():
+            raise UsageError(
+                _("The project folder does not exist."),
+                where=str(project),
+                fix=_("Make it, or name another one with --project."),
+            )
+        return load_settings(
+            project,
+            config_file=self.options.config,
+            flags=self.options.flags(),
+            environ=os.environ,
+            default_modes=self._get_default_config(),
+            default_modes_origin=self.defaults_origin,
+        )
+
+    def run(self) -> RunResult | None:
+        """Run the steps that are asked for; None where only the plan was asked for.
+
+        Raises
+        ------
+        VigieError
+            For anything that a person can mend.
+        StepStopped
+            When a step failed or was interrupted.
+        """
+        use_language(self.options.lang or language_from_environment())
+        mode, steps, forced = _checked(self.options)
+        settings = self.settings()
+        language = settings.get("lang") or language_from_environment()
+        use_language(language)
+        session = _Session.make(self.options, settings, mode, language)
+        for note in settings.notes:
+            session.console.warn(note)
+        with ExitStack() as stack:
+            session.databases = stack
+            stack.callback(session.save_caches)
+            if self.options.explain:
+                session.explain(steps, forced)
+                return None
+            return session.run(steps, forced)
+
+
+def _checked(options: RunOptions) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Return mode, steps in pipeline order and forced steps, or say which names there are."""
+    if options.mode not in MODES:
+        raise _unknown(_("mode"), options.mode, MODES, "--mode")
+    wanted = STEP_NAMES if options.steps is None else options.steps
+    if not wanted:
+        raise UsageError(
+            _("--steps names no step."),
+            where="--steps",
+            fix=_("Name one or more of: {names}.").format(names=" ".join(STEP_NAMES)),
+        )
+    for name in (*wanted, *(options.force or ())):
+        if name not in STEP_NAMES:
+            raise _unknown(_("step"), name, STEP_NAMES, "--steps")
+    steps = tuple(name for name in STEP_NAMES if name in wanted)
+    forced = steps if options.force == () else options.force or ()
+    return options.mode, steps, tuple(forced)
+
+
+def _unknown(kind: str, name: str, known: Sequence[str], where: str) -> UsageError:
+    nearest = suggest(name, known)
+    fix = _("There are: {names}.").format(names=" ".join(known))
+    if nearest:
+        fix = _("Did you mean {nearest}?").format(nearest=nearest) + " " + fix
+    return UsageError(
+        _("There is no {kind} called {name!r}.").format(kind=kind, name=name), where=where, fix=fix
+    )
+
+
+@dataclass(slots=True)
+class _Session:
+    """Everything that one run needs, wired together."""
+
+    options: RunOptions
+    settings: LoadedSettings
+    mode: str
+    language: str
+    dataset: Dataset
+    paths: ProjectPaths
+    console: Console
+    hashes: HashCache
+    code_cache: StatCache
+    raw: RawTables
+    databases: ExitStack | None = None
+    _address: DatabaseAddress | None = None
+
+    @classmethod
+    def make(
+        cls, options: RunOptions, settings: LoadedSettings, mode: str, language: str
+    ) -> _Session:
+        """Wire a session; nothing is read or written but the declaration and the log."""
+        project = settings.project
+        paths = ProjectPaths(project, mode, settings.get("raw_dir"))
+        text, origin = read_declaration(settings.get("dataset"), project)
+        dataset = parse_dataset(text, origin)
+        hashes = HashCache(paths.state / "hashes.json", project)
+        _start_log(paths.log)
+        return cls(
+            options=options,
+            settings=settings,
+            mode=mode,
+            language=language,
+            dataset=dataset,
+            paths=paths,
+            console=Console(mode, quiet=options.quiet),
+            hashes=hashes,
+            code_cache=StatCache(paths.state / "code.json", project, kind=CODE_CACHE_KIND),
+            raw=RawTables(
+                "raw",
+                project,
+                paths.raw,
+                paths.generated if mode == "dev" else None,
+                dataset,
+                hashes,
+            ),
+        )
+
+    def explain(self, steps: Sequence[str], forced: Sequence[str]) -> None:
+        """Show the plan that ``run`` would carry out."""
+        self._warn_if_generated()
+        self.console.banner(steps)
+        ledger, _truncated = Ledger.open(self.paths.ledger, repair=False)
+        self.console.explain(make_plan(self._pipeline(ledger), requested=steps, forced=forced))
+
+    def run(self, steps: Sequence[str], forced: Sequence[str]) -> RunResult:
+        """Carry the steps out under the project's lock."""
+        started = time.perf_counter()
+        if "extract" in steps and not self.raw.will_generate():
+            self.raw.locate()
+        self._warn_if_generated()
+        self.console.banner(steps)
+        command = shlex.join(self.options.command)
+        with ProjectLock(self.paths.state, self.mode, command=command).hold() as taken_over:
+            ledger, truncated = Ledger.open(self.paths.ledger)
+            pipeline = self._pipeline(ledger)
+            record = self._record(command)
+            for note in (taken_over, truncated):
+                if note is not None:
+                    record.note(note.describe())
+                    self.console.warn(note.describe())
+            try:
+                result = run_plan(
+                    pipeline,
+                    make_plan(pipeline, requested=steps, forced=forced),
+                    run_id=record.run_id,
+                    make_context=lambda step: self._context(step, pipeline),
+                    observer=self.console,
+                    record=record,
+                )
+            except BaseException as error:
+                if record.content["status"] == "running":
+                    stopped = isinstance(error, Exception)
+                    record.end(Status.FAILED if stopped else Status.INTERRUPTED)
+                raise
+            record.end(Status.SUCCESS)
+        self.console.summary(time.perf_counter() - started, self._files(steps))
+        return result
+
+    def save_caches(self) -> None:
+        """Keep what was learnt about files' contents for the next run."""
+        self.hashes.save()
+        self.code_cache.save()
+
+    def address(self) -> DatabaseAddress:
+        """Open the database when it is first asked for, and hold it to the end of the run."""
+        from vigie.data.load import open_database
+
+        if self._address is None:
+            assert self.databases is not None
+            self._address = self.databases.enter_context(open_database(self.settings))
+        return self._address
+
+    # --- parts -------------------------------------------------------------------------------
+
+    def _pipeline(self, ledger: Ledger) -> Pipeline:
+        steps = pipeline_steps(self.mode)
+        return Pipeline(
+            steps=steps,
+            artifacts=self._artifacts(),
+            values=self._values(steps),
+            ledger=ledger,
+            code=CodeReader(cache=self.code_cache).digests,
+        )
+
+    def _values(self, steps: Sequence[Step]) -> Mapping[str, Any]:
+        own: dict[str, Any] = {
+            "lang": self.language,
+            "dataset.tables": {n: t.model_dump() for n, t in self.dataset.tables.items()},
+            "dataset.cohort": self.dataset.cohort.model_dump(),
+            "dataset.features": [group.model_dump() for group in self.dataset.features],
+        }
+        keys = {key for step in steps for key in step.params}
+        return {key: own[key] if key in own else self.settings.get(key) for key in keys}
+
+    def _artifacts(self) -> dict[str, Artifact]:
+        from vigie.data.tables_artifact import TablesArtifact
+
+        project, paths, hashes = self.paths.project, self.paths, self.hashes
+        folders = {
+            "extracted": paths.extracted,
+            "clean": paths.clean,
+            "figures": paths.figures,
+        }
+        files = {
+            "features": paths.processed("features", ".npy"),
+            "labels": paths.processed("labels", ".npy"),
+            "keys": paths.processed("keys", ".parquet"),
+            "features_metadata": paths.processed("features_metadata", ".json"),
+            "model": paths.model("random_forest", ".pkl"),
+            "model_metadata": paths.model("model_metadata", ".json"),
+            "scores": paths.model("out_of_fold", ".parquet"),
+            "metrics": paths.report("metrics", ".json"),
+            "predictions": paths.report("predictions", ".csv"),
+            "predictions_metadata": paths.report("predictions", "_metadata.json"),
+        }
+        made: list[Artifact] = [self.raw]
+        made += [FolderArtifact(n, path, project, hashes=hashes) for n, path in folders.items()]
+        made += [FileArtifact(n, path, project, hashes=hashes) for n, path in files.items()]
+        made += [
+            TablesArtifact("database", paths.schema, "tables", self.address),
+            TablesArtifact("predictions_table", paths.schema, "predictions", self.address),
+        ]
+        return {artifact.name: artifact for artifact in made}
+
+    def _context(self, step: Step, pipeline: Pipeline) -> StepContext:
+        services = {
+            "dataset": self.dataset,
+            "threads": self.settings.get("engine.threads") or os.cpu_count() or 1,
+            "memory_limit": self.settings.get("engine.memory_limit") or default_memory_limit(),
+            "spill": self.paths.state / "spill",
+            "quarantine": self.paths.quarantine,
+            "model_versions": self.paths.model_versions,
+            "language": self.language,
+            "address": self.address,
+            "schema": self.paths.schema,
+            "settings": self.settings,
+            "fingerprint": lambda: _present_fingerprint(pipeline, step),
+        }
+        return StepContext(
+            step=step,
+            project=self.paths.project,
+            mode=self.mode,
+            artifacts=pipeline.artifacts,
+            values=pipeline.values,
+            reporter=self.console,
+            services=services,
+        )
+
+    def _record(self, command: str) -> RunRecord:
+        shown = {row.key: [row.value, str(row.origin)] for row in self.settings.rows()}
+        return RunRecord.start(
+            self.paths.runs,
+            mode=self.mode,
+            command=command,
+            settings=shown,
+            libraries=library_versions(LIBRARIES) | {"vigie": __version__},
+            git=read_git_state(self.paths.project),
+        )
+
+    def _warn_if_generated(self) -> None:
+        if self.raw.will_generate() or self._marked_as_generated():
+            self.console.line(
+                _(
+                    "⚠️  GENERATED DATA: these are no real students. Put your export into {raw}/."
+                ).format(raw=self.paths.raw_dir),
+                level=logging.WARNING,
+            )
+
+    def _marked_as_generated(self) -> bool:
+        return not self.raw.is_empty() and self.raw.locate().generated is not None
+
+    def _files(self, steps: Sequence[str]) -> list[tuple[str, str]]:
+        artifacts = self._artifacts()
+        shown = {
+            "features": [(_("Features"), "features")],
+            "train": [(_("Model"), "model")],
+            "evaluate": [(_("Metrics"), "metrics"), (_("Evaluation"), "figures")],
+            "predict": [(_("Predictions"), "predictions")],
+        }
+        return [
+            (label, artifacts[name].describe())
+            for step in steps
+            for label, name in shown.get(step, [])
+        ]
+
+
+def _present_fingerprint(pipeline: Pipeline, step: Step) -> str:
+    from vigie.pipeline.fingerprint import fingerprint
+
+    states = {name: pipeline.artifacts[name].state() for name in step.inputs}
+    libraries = pipeline.libraries(step.libraries)
+    return fingerprint(step, pipeline.values, pipeline.code(step), libraries, states).digest
+
+
+def pipeline_steps(mode: str) -> tuple[Step, ...]:
+    """Return the seven steps of `mode`, in their order."""
+    from vigie.steps import evaluate, extract, features, load, predict, train, transform
+
+    own = f"modes.{mode}"
+    return (
+        Step(
+            name="extract",
+            title="EXTRACTING THE DATA",
+            run=extract.run,
+            inputs=("raw",),
+            outputs=("extracted",),
+            params=("dataset.tables", "extract.max_rejected"),
+            libraries=("duckdb",),
+        ),
+        Step(
+            name="transform",
+            title="TRANSFORMING THE DATA",
+            run=transform.run,
+            inputs=("extracted",),
+            outputs=("clean",),
+            params=(
+                "dataset.tables",
+                "dataset.cohort",
+                "dataset.features",
+                "cutoff_days",
+                f"{own}.sample_size",
+            ),
+            libraries=("duckdb",),
+        ),
+        Step(
+            name="load",
+            title="LOADING INTO POSTGRESQL",
+            run=load.run,
+            inputs=("clean",),
+            outputs=("database",),
+            params=("dataset.tables", "dataset.cohort"),
+        ),
+        Step(
+            name="features",
+            title="BUILDING THE FEATURES",
+            run=features.run,
+            inputs=("clean",),
+            outputs=("features", "labels", "keys", "features_metadata"),
+            params=("dataset.tables", "dataset.cohort", "dataset.features", "cutoff_days"),
+            libraries=("duckdb", "ibis-framework", "numpy"),
+        ),
+        Step(
+            name="train",
+            title="TRAINING THE MODEL",
+            run=train.run,
+            inputs=("features", "labels", "keys", "features_metadata"),
+            outputs=("model", "model_metadata", "scores"),
+            params=(
+                f"{own}.n_splits_cv",
+                f"{own}.model_params",
+                "evaluation.holdout_share",
+                "evaluation.drop_repeaters",
+                "seed",
+            ),
+            libraries=("scikit-learn", "numpy"),
+        ),
+        Step(
+            name="evaluate",
+            title="EVALUATING THE MODEL",
+            run=evaluate.run,
+            inputs=("scores", "model_metadata", "features_metadata"),
+            outputs=("metrics", "figures"),
+            params=("predict.threshold", "seed", "lang"),
+            libraries=("scikit-learn", "numpy", "matplotlib"),
+        ),
+        Step(
+            name="predict",
+            title="PREDICTING THE RISKS",
+            run=predict.run,
+            inputs=(
+                "features",
+                "labels",
+                "keys",
+                "features_metadata",
+                "model",
+                "model_metadata",
+                "scores",
+            ),
+            outputs=("predictions", "predictions_metadata", "predictions_table"),
+            params=("predict.low", "predict.high", "predict.threshold", "cutoff_days"),
+            libraries=("scikit-learn", "numpy"),
+        ),
+    )
+
+
+def default_memory_limit() -> str:
+    """Return what the engine may use by default: an eighth of the memory, 1 GB at least.
+
+    More than its share makes nothing faster here: what doesn't fit is spilled to disk.
+    """
+    import psutil
+
+    return f"{max(1000, psutil.virtual_memory().total // 8 // 10**6)}MB"
+
+
+def _start_log(path: Path) -> None:
+    """Send everything that is logged to the mode's log file, with timestamps."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for old in list(LOGGER.handlers):
+        LOGGER.removeHandler(old)
+        old.close()
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.DEBUG)
+    LOGGER.propagate = False
