@@ -30,7 +30,10 @@ EXCLUDED_MODULES = (
     "vigie.errors",
     "vigie.i18n",
     "vigie.cli",
+    "vigie.names",
     "vigie.settings",
+    "vigie.settings_schema",
+    "vigie.settings_sources",
     "vigie.pipeline",
 )
 """Modules (with all that is inside them) that decide no result: speech, wiring, bookkeeping."""
