@@ -476,7 +476,7 @@ def pipeline_steps(mode: str) -> tuple[Step, ...]:
                 "scores",
             ),
             outputs=("predictions", "predictions_metadata", "predictions_table"),
-            params=("predict.low", "predict.high", "predict.threshold", "cutoff_days"),
+            params=("predict.low", "predict.high", "predict.threshold"),
             libraries=("scikit-learn", "numpy"),
         ),
     )

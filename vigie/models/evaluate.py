@@ -1,0 +1,325 @@
+"""How good the scores are, on rows that the scoring model never saw.
+
+Every figure stands beside its 95 % interval (bootstrap over persons, because a person's rows go
+together) and beside what saying the same of everyone would reach.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vigie.errors import DataError
+from vigie.i18n import _
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    FloatArray = npt.NDArray[np.float64]
+    IntArray = npt.NDArray[np.int64]
+
+METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "brier")
+JSON_DECIMALS = 6
+CONFIDENCE = 0.95
+ROC_POINT_COUNT = 101
+# Draws are weighed together, as many as fit into about 8 MB.
+_CELLS_PER_CHUNK = 1_000_000
+# An interval over fewer draws than this share says nothing.
+_MIN_DEFINED_SHARE = 0.5
+
+_ONE_CLASS = "only one class among the outcomes"
+_NONE_FLAGGED = "no row is predicted at risk"
+_NO_POSITIVE = "no row is at risk"
+
+
+def evaluate(
+    scores: FloatArray,
+    labels: npt.NDArray[Any],
+    threshold: float,
+    *,
+    groups: npt.NDArray[Any],
+    train_prevalence: float,
+    seed: int,
+    draws: int = 500,
+) -> dict[str, Any]:
+    """Return every metric with its interval and its baseline, as plain values.
+
+    Parameters
+    ----------
+    scores
+        Probability of the bad outcome, one per row.
+    labels
+        1 (at risk) or 0 (not) per row.
+    threshold
+        From this score on a row counts as predicted at risk.
+    groups
+        The person of each row; the bootstrap draws persons.
+    train_prevalence
+        Share of at-risk rows among those the model was trained on: the baseline's score for
+        everyone, and its prediction by majority.
+
+    Raises
+    ------
+    DataError
+        When there is no row, or a label is neither 0 nor 1.
+    """
+    scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels)
+    _check(scores, labels)
+    values = point_metrics(scores, labels, threshold)
+    constant = np.full(len(scores), train_prevalence)
+    baseline = point_metrics(constant, labels, 0.5)
+    intervals = bootstrap_intervals(scores, labels, groups, threshold, seed=seed, draws=draws)
+    reasons = _undefined(labels, scores >= threshold)
+    metrics: dict[str, Any] = {}
+    for name in METRICS:
+        low, high = intervals[name]
+        metrics[name] = {
+            "value": values[name],
+            "low": low,
+            "high": high,
+            "baseline": baseline[name],
+        }
+        if values[name] is None:
+            metrics[name]["reason"] = reasons[name]
+    flagged, positive = scores >= threshold, labels == 1
+    fpr, tpr = roc_points(scores, labels)
+    return {
+        "rows": len(labels),
+        "persons": len(np.unique(groups)),
+        "positives": int(positive.sum()),
+        "prevalence": float(positive.mean()),
+        "threshold": threshold,
+        "metrics": metrics,
+        "confusion": {
+            "true_negative": int((~flagged & ~positive).sum()),
+            "false_positive": int((flagged & ~positive).sum()),
+            "false_negative": int((~flagged & positive).sum()),
+            "true_positive": int((flagged & positive).sum()),
+        },
+        "baseline": {
+            "prediction": "at_risk" if train_prevalence >= 0.5 else "not_at_risk",
+            "score": train_prevalence,
+        },
+        "interval": {"level": CONFIDENCE, "method": "bootstrap over persons", "draws": draws},
+        "roc": _thinned(fpr, tpr),
+    }
+
+
+def point_metrics(
+    scores: FloatArray, labels: npt.NDArray[Any], threshold: float
+) -> dict[str, float | None]:
+    """Return each of ``METRICS`` for one set of scores; None where it is not defined."""
+    weights = np.ones((1, len(scores)))
+    found = _weighted_metrics(np.asarray(scores), np.asarray(labels), threshold, weights)
+    return {name: _or_none(float(found[name][0])) for name in METRICS}
+
+
+def bootstrap_intervals(
+    scores: FloatArray,
+    labels: npt.NDArray[Any],
+    groups: npt.NDArray[Any],
+    threshold: float,
+    *,
+    seed: int,
+    draws: int = 500,
+    level: float = CONFIDENCE,
+) -> dict[str, tuple[float | None, float | None]]:
+    """Return the percentile interval of each metric (Efron & Tibshirani 1993, ch. 13).
+
+    Persons are drawn with replacement and bring all their rows (the cluster bootstrap). A row's
+    weight is how often its person was drawn, so that no row is copied and nothing sorted again.
+    """
+    rng = np.random.default_rng(seed)
+    persons, codes = np.unique(groups, return_inverse=True)
+    count = len(persons)
+    chunk = max(1, _CELLS_PER_CHUNK // max(len(scores), 1))
+    parts: list[dict[str, FloatArray]] = []
+    for start in range(0, draws, chunk):
+        size = min(chunk, draws - start)
+        drawn = rng.integers(0, count, size=(size, count))
+        drawn += np.arange(size)[:, None] * count
+        times = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
+        weights = times[:, codes].astype(np.float64)
+        parts.append(_weighted_metrics(scores, labels, threshold, weights))
+    return {
+        name: _interval(np.concatenate([part[name] for part in parts]), level) for name in METRICS
+    }
+
+
+def roc_points(scores: FloatArray, labels: npt.NDArray[Any]) -> tuple[FloatArray, FloatArray]:
+    """Return false and true positive rates from (0, 0) to (1, 1), one point per distinct score.
+
+    Empty when there is one class only.
+    """
+    positive = np.asarray(labels) == 1
+    if positive.all() or not positive.any():
+        return np.empty(0), np.empty(0)
+    order, starts = _score_runs(np.asarray(scores))
+    true = np.cumsum(np.add.reduceat(positive[order].astype(np.float64), starts))
+    false = np.cumsum(np.add.reduceat((~positive[order]).astype(np.float64), starts))
+    return np.r_[0.0, false / false[-1]], np.r_[0.0, true / true[-1]]
+
+
+def metrics_document(
+    evaluation: Mapping[str, Any],
+    folds: Sequence[Mapping[str, Any]],
+    *,
+    mode: str,
+    dataset: str,
+    generated: bool,
+    cutoff_days: int | None,
+    model_version: str,
+    split: Mapping[str, Any],
+    training_roc_auc: float | None,
+) -> dict[str, Any]:
+    """Return what goes into ``reports/metrics_{mode}.json``; the same run gives the same bytes.
+
+    Parameters
+    ----------
+    evaluation
+        What ``evaluate`` returned for the hold-out.
+    folds
+        Metrics of each fold, as in the model's metadata.
+    split
+        How the rows were divided.
+    """
+    document = {
+        "dataset": dataset,
+        "mode": mode,
+        "generated": generated,
+        "cutoff_days": cutoff_days,
+        "model_version": model_version,
+        "split": dict(split),
+        "holdout": dict(evaluation),
+        "cross_validation": cross_validation_summary(folds),
+        "training": {
+            "roc_auc": training_roc_auc,
+            "note": "Scored on the rows it learned from: no measure of quality.",
+        },
+    }
+    rounded: dict[str, Any] = _rounded(document)
+    return rounded
+
+
+def cross_validation_summary(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return mean and standard deviation (n - 1) over the folds beside the folds themselves."""
+    summary: dict[str, Any] = {"folds": [dict(fold) for fold in folds], "mean": {}, "std": {}}
+    names = [name for name in METRICS if any(name in fold for fold in folds)]
+    for name in names:
+        values = [fold[name] for fold in folds if fold.get(name) is not None]
+        summary["mean"][name] = float(np.mean(values)) if values else None
+        summary["std"][name] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return summary
+
+
+def _weighted_metrics(
+    scores: FloatArray, labels: npt.NDArray[Any], threshold: float, weights: FloatArray
+) -> dict[str, FloatArray]:
+    """Return each metric once per row of `weights` (draws x rows); NaN where it is undefined.
+
+    Weights are whole numbers, so counts are exact in any order of summing.
+    """
+    positive, flagged = np.asarray(labels) == 1, scores >= threshold
+    total = weights.sum(axis=1)
+    tp = weights[:, positive & flagged].sum(axis=1)
+    fp = weights[:, ~positive & flagged].sum(axis=1)
+    fn = weights[:, positive & ~flagged].sum(axis=1)
+    found = _ranking_metrics(scores, positive, weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found["accuracy"] = (total - fp - fn) / total
+        found["precision"] = tp / (tp + fp)
+        found["recall"] = tp / (tp + fn)
+        # Without an at-risk row a wrong flag would make this 0 and no flag 0/0: undefined both.
+        found["f1"] = np.where(tp + fn > 0, 2 * tp / (2 * tp + fp + fn), np.nan)
+        found["brier"] = (weights * (scores - positive) ** 2).sum(axis=1) / total
+    return found
+
+
+def _ranking_metrics(
+    scores: FloatArray, positive: npt.NDArray[np.bool_], weights: FloatArray
+) -> dict[str, FloatArray]:
+    """Return ROC AUC (Mann-Whitney, ties count half) and average precision (step-wise).
+
+    Both as in scikit-learn's ``roc_auc_score`` and ``average_precision_score``.
+    """
+    order, starts = _score_runs(scores)
+    pos = np.add.reduceat(weights[:, order] * positive[order], starts, axis=1)
+    neg = np.add.reduceat(weights[:, order] * ~positive[order], starts, axis=1)
+    tp, fp = np.cumsum(pos, axis=1), np.cumsum(neg, axis=1)
+    positives, negatives = tp[:, -1], fp[:, -1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        auc = 1.0 - (pos * (fp - neg / 2)).sum(axis=1) / (positives * negatives)
+        flagged = tp + fp
+        precision = np.divide(tp, flagged, out=np.zeros_like(tp), where=flagged > 0)
+        average_precision = (pos * precision).sum(axis=1) / positives
+    one_class = (positives == 0) | (negatives == 0)
+    average_precision[one_class] = np.nan
+    return {"roc_auc": auc, "average_precision": average_precision}
+
+
+def _score_runs(scores: FloatArray) -> tuple[IntArray, IntArray]:
+    """Return the order from the highest score down, and where each distinct score begins in it."""
+    order = np.argsort(-scores, kind="stable")
+    return order, np.r_[0, np.flatnonzero(np.diff(scores[order])) + 1]
+
+
+def _interval(values: FloatArray, level: float) -> tuple[float | None, float | None]:
+    defined = values[~np.isnan(values)]
+    if len(defined) < max(2, _MIN_DEFINED_SHARE * len(values)):
+        return None, None
+    tail = (1 - level) / 2
+    low, high = np.quantile(defined, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _undefined(labels: npt.NDArray[Any], flagged: npt.NDArray[np.bool_]) -> dict[str, str]:
+    """Return why each metric would have no value; asked for those that have none."""
+    return {
+        **dict.fromkeys(METRICS, _ONE_CLASS),
+        "precision": _NONE_FLAGGED,
+        "recall": _NO_POSITIVE,
+        "f1": _NO_POSITIVE,
+    }
+
+
+def _thinned(fpr: FloatArray, tpr: FloatArray) -> list[list[float]]:
+    """Return at most 101 points of the curve, spread evenly along it, the ends among them."""
+    if not len(fpr):
+        return []
+    along = np.linspace(0, len(fpr) - 1, min(ROC_POINT_COUNT, len(fpr)))
+    chosen = np.unique(np.round(along).astype(int))
+    return [[float(fpr[i]), float(tpr[i])] for i in chosen]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(one) for one in value]
+    if isinstance(value, float | np.floating):
+        return round(float(value), JSON_DECIMALS)
+    return value
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _check(scores: FloatArray, labels: npt.NDArray[Any]) -> None:
+    if not len(scores) or len(scores) != len(labels) or not np.isin(labels, (0, 1)).all():
+        raise DataError(
+            _("There are no hold-out rows to evaluate on, or one has no known outcome."),
+            where=_("{scores} scores, {labels} labels").format(
+                scores=len(scores), labels=len(labels)
+            ),
+            fix=_("Train again: {command}").format(command="vigie run --steps train evaluate"),
+        )
+    if not np.isfinite(scores).all():
+        raise DataError(
+            _("A score is not a number."),
+            where="scores",
+            fix=_("Train again: {command}").format(command="vigie run --steps train evaluate"),
+        )

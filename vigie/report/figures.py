@@ -1,0 +1,357 @@
+"""The three figures of the evaluation, as PNG files that look the same in every run.
+
+Matplotlib is used through its objects, without ``pyplot``: that would take time to import, hold
+figures in global state and look for a screen.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vigie.i18n import _, use_language
+from vigie.pipeline.artifacts import atomic_write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 160
+FIGURE_NAMES = ("confusion_matrix.png", "roc_curve.png", "feature_importance.png")
+TOP_FEATURES = 20
+# The first colours of Okabe & Ito's palette: told apart by colour-blind readers too.
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#5f6670"
+_LABEL_WIDTH = 44
+_NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
+
+
+@dataclass(frozen=True, slots=True)
+class FigureText:
+    """What the figures say about where they come from.
+
+    Parameters
+    ----------
+    language
+        ``"en"`` or ``"fr"``; decides the words and how numbers are written.
+    cutoff_days
+        The day at which the features stop; None where the data set has no clock.
+    generated
+        Whether the data are generated: each figure then says so.
+    split
+        ``Split.document()``: which rows are judged.
+    """
+
+    language: str
+    cutoff_days: int | None
+    generated: bool
+    split: Mapping[str, Any]
+
+    def count(self, value: int) -> str:
+        """Return a whole number with its thousands apart."""
+        return f"{value:,}".replace(",", _NARROW_SPACE if self.language == "fr" else ",")
+
+    def decimal(self, value: float | None, digits: int = 3) -> str:
+        """Return a number with the language's decimal sign; a dash where there is none."""
+        if value is None:
+            return "–"
+        text = f"{value:.{digits}f}"
+        return text.replace(".", ",") if self.language == "fr" else text
+
+    def percent(self, share: float, digits: int = 0) -> str:
+        """Return a share (0 to 1) in percent."""
+        text = self.decimal(share * 100, digits)
+        return f"{text}\N{NO-BREAK SPACE}%" if self.language == "fr" else f"{text}%"
+
+    def judged_on(self, rows: int) -> str:
+        """Return the line under a title: how many rows, of when, as known when."""
+        periods = ", ".join(self.split.get("holdout_periods", ()))
+        parts = [
+            _("{count} hold-out rows of {periods}").format(count=self.count(rows), periods=periods)
+            if periods
+            else _("{count} hold-out rows of persons not trained on").format(count=self.count(rows))
+        ]
+        parts += self._cutoff()
+        return " · ".join(parts)
+
+    def fitted_on(self, rows: int) -> str:
+        """Return the same for what the final model shows."""
+        parts = [_("model trained on all {count} labelled rows").format(count=self.count(rows))]
+        return " · ".join(parts + self._cutoff())
+
+    def _cutoff(self) -> list[str]:
+        if self.cutoff_days is None:
+            return []
+        return [_("as known at day {day}").format(day=self.cutoff_days)]
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """One feature's bar: its label in the reader's language, mean and spread over the trees."""
+
+    label: str
+    mean: float
+    std: float
+
+
+def write_figures(
+    folder: Path,
+    evaluation: Mapping[str, Any],
+    importances: Sequence[Importance],
+    text: FigureText,
+    *,
+    labelled_rows: int,
+    class_names: tuple[str, str] | None = None,
+) -> None:
+    """Draw ``FIGURE_NAMES`` into `folder`; the same values give the same bytes.
+
+    Parameters
+    ----------
+    evaluation
+        What ``vigie.models.evaluate.evaluate`` returned for the hold-out.
+    labelled_rows
+        How many rows the final model was fitted on.
+    class_names
+        Not at risk and at risk in the reader's language; "not at risk", "at risk" by default.
+    """
+    context = contextvars.copy_context()
+    context.run(_write, folder, evaluation, importances, text, labelled_rows, class_names)
+
+
+def importances_in_language(
+    metadata: Mapping[str, Any], language: str, *, top: int = TOP_FEATURES
+) -> list[Importance]:
+    """Return the most important features of a model's metadata, the greatest first."""
+    labels = {entry["name"]: entry.get("label") or {} for entry in metadata["features"]}
+    bars = [
+        Importance(
+            labels[entry["name"]].get(language) or entry["name"], entry["mean"], entry["std"]
+        )
+        for entry in metadata["importances"]
+    ]
+    return sorted(bars, key=lambda bar: -bar.mean)[:top]
+
+
+def _write(
+    folder: Path,
+    evaluation: Mapping[str, Any],
+    importances: Sequence[Importance],
+    text: FigureText,
+    labelled_rows: int,
+    class_names: tuple[str, str] | None,
+) -> None:
+    import matplotlib as mpl
+
+    use_language(text.language)
+    names = class_names or (_("not at risk"), _("at risk"))
+    # A reader's own matplotlibrc must not change what the project's figures look like.
+    style = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith(("backend", "_"))}
+    style |= {
+        "font.family": "DejaVu Sans",
+        "font.size": 12,
+        "axes.titlesize": 15,
+        "axes.labelsize": 13,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    with mpl.rc_context(style):
+        _save(_confusion_matrix(evaluation, names, text), folder / "confusion_matrix.png")
+        _save(_roc_curve(evaluation, text), folder / "roc_curve.png")
+        _save(_feature_importance(importances, labelled_rows, text), folder / FIGURE_NAMES[2])
+
+
+def _confusion_matrix(
+    evaluation: Mapping[str, Any], names: tuple[str, str], text: FigureText
+) -> Figure:
+    import numpy as np
+
+    found = evaluation["confusion"]
+    counts = np.array(
+        [
+            [found["true_negative"], found["false_positive"]],
+            [found["false_negative"], found["true_positive"]],
+        ]
+    )
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    figure, axes = _figure(
+        9.0, 7.6, _("Predicted and real outcomes"), text.judged_on(evaluation["rows"]), text
+    )
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.55 else "black"
+        axes.text(
+            column, row - 0.06, text.count(int(count)), ha="center", va="bottom",
+            color=colour, fontsize=24, fontweight="bold",
+        )  # fmt: skip
+        axes.text(
+            column, row + 0.02, text.percent(float(shares[row, column]), 1), ha="center", va="top",
+            color=colour, fontsize=15,
+        )  # fmt: skip
+    wrapped = [textwrap.fill(name, 18) for name in names]
+    axes.set_xticks([0, 1], wrapped)
+    axes.set_yticks([0, 1], wrapped)
+    axes.tick_params(length=0, labelsize=13)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel(
+        _("Predicted (at risk from a score of {threshold})").format(
+            threshold=text.decimal(evaluation["threshold"], 2)
+        )
+    )
+    axes.set_ylabel(_("Real outcome"))
+    bar = figure.colorbar(image, ax=axes, format=lambda share, _place: text.percent(share))
+    bar.set_label(_("Share of the row"))
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _roc_curve(evaluation: Mapping[str, Any], text: FigureText) -> Figure:
+    figure, axes = _figure(
+        9.0, 8.4, _("ROC curve: found for how many false alarms?"),
+        text.judged_on(evaluation["rows"]), text,
+    )  # fmt: skip
+    auc = evaluation["metrics"]["roc_auc"]
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label=_("chance: AUC = {auc}").format(
+        auc=text.decimal(0.5)
+    ))  # fmt: skip
+    if evaluation["roc"]:
+        fpr, tpr = zip(*evaluation["roc"], strict=True)
+        label = _("this model: AUC = {auc} [{low}; {high}]").format(
+            auc=text.decimal(auc["value"]),
+            low=text.decimal(auc["low"]),
+            high=text.decimal(auc["high"]),
+        )
+        axes.plot(fpr, tpr, color=BLUE, linewidth=2.5, label=label)
+        _mark_threshold(axes, evaluation, text)
+    else:
+        axes.text(
+            0.5, 0.6, _("Only one outcome among these rows: no curve."), ha="center", fontsize=14
+        )
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.02)
+    axes.set_aspect("equal")
+    axes.grid(alpha=0.25)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda share, _place: text.percent(share))
+    axes.set_xlabel(_("False alarms, among those not at risk"))
+    axes.set_ylabel(_("Found, among those at risk"))
+    axes.legend(
+        loc="lower right",
+        title=_("in brackets: {level} interval").format(level=text.percent(0.95)),
+        fontsize=13,
+        framealpha=0.95,
+    )
+    return figure
+
+
+def _mark_threshold(axes: Axes, evaluation: Mapping[str, Any], text: FigureText) -> None:
+    found = evaluation["confusion"]
+    negatives = found["true_negative"] + found["false_positive"]
+    positives = found["true_positive"] + found["false_negative"]
+    axes.plot(
+        [found["false_positive"] / negatives],
+        [found["true_positive"] / positives],
+        "o",
+        color=ORANGE,
+        markersize=9,
+        label=_("at a score of {threshold}").format(
+            threshold=text.decimal(evaluation["threshold"], 2)
+        ),
+    )
+
+
+def _feature_importance(
+    importances: Sequence[Importance], labelled_rows: int, text: FigureText
+) -> Figure:
+    import numpy as np
+    from matplotlib.ticker import MaxNLocator
+
+    shown = sorted(importances, key=lambda bar: -bar.mean)[:TOP_FEATURES]
+    labels = list(_two_lines(shown))
+    lines = sum(label.count("\n") + 1 for label in labels)
+    title = _("The {count} features that count most").format(count=len(shown))
+    figure, axes = _figure(
+        11.0, max(4.5, 2.4 + 0.28 * lines + 0.12 * len(shown)), title,
+        text.fitted_on(labelled_rows), text,
+    )  # fmt: skip
+    places = np.arange(len(shown))
+    means = np.array([bar.mean for bar in shown])
+    spreads = np.array([bar.std for bar in shown])
+    # An importance is never below zero: neither is the end of its whisker.
+    axes.barh(
+        places, means, xerr=[np.minimum(spreads, means), spreads], color=BLUE, height=0.7,
+        error_kw={"ecolor": GREY, "elinewidth": 1.4, "capsize": 3},
+    )  # fmt: skip
+    axes.set_yticks(places, labels, linespacing=1.05)
+    axes.invert_yaxis()
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.grid(axis="x", alpha=0.25)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(
+        lambda share, _place: text.percent(share, 0 if shown[0].mean > 0.02 else 1)
+    )
+    axes.set_xlabel(
+        _("Share of the impurity that the feature takes away")
+        + "\n"
+        + _("(lines: ± one standard deviation over the trees)")
+    )
+    return figure
+
+
+def _two_lines(bars: Sequence[Importance]) -> Iterator[str]:
+    """Yield labels on at most two lines."""
+    for bar in bars:
+        lines = textwrap.wrap(bar.label, _LABEL_WIDTH) or [""]
+        if len(lines) > 2:
+            second = textwrap.shorten(" ".join(lines[1:]), _LABEL_WIDTH, placeholder=" …")
+            lines = [lines[0], second if second != "…" else lines[1][: _LABEL_WIDTH - 2] + " …"]
+        yield "\n".join(lines)
+
+
+def _figure(
+    width: float, height: float, title: str, subtitle: str, text: FigureText
+) -> tuple[Figure, Axes]:
+    """Return an empty figure (inches) under its title, and its axes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    heading = textwrap.wrap(title, int(width * 5.6))
+    below = textwrap.wrap(subtitle, int(width * 8.4))
+    # The words keep their place in inches; the axes and their labels share what is left.
+    top = 0.25 + 0.32 * len(heading) + 0.26 * len(below)
+    bottom = 0.75 if text.generated else 0.1
+    rest = (0.0, bottom / height, 1.0, 1 - (top + bottom) / height)
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.1, rect=rest)
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
+    FigureCanvasAgg(figure)
+    centred: dict[str, Any] = {"ha": "center", "va": "top", "in_layout": False}
+    figure.text(
+        0.5, 1 - 0.2 / height, "\n".join(heading), fontsize=18, fontweight="bold", **centred
+    )
+    place = 0.25 + 0.32 * len(heading)
+    figure.text(0.5, 1 - place / height, "\n".join(below), fontsize=13, color=GREY, **centred)
+    if text.generated:
+        figure.text(
+            0.5,
+            0.22 / height,
+            _("Generated data, not real students"),
+            fontsize=14,
+            fontweight="bold",
+            color="white",
+            bbox={"facecolor": ORANGE, "edgecolor": "none", "boxstyle": "round,pad=0.4"},
+            **centred | {"va": "bottom"},
+        )
+    return figure, figure.add_subplot()
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with atomic_write(path) as temporary:
+        # Without the version of matplotlib in it the file depends on what it shows only.
+        figure.savefig(temporary, format="png", metadata={"Software": None})

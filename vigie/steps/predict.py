@@ -1,0 +1,99 @@
+"""The predict step: a score for everyone, as a CSV and as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vigie.data.load import load_predictions
+from vigie.dataset.spec import Dataset
+from vigie.i18n import _
+from vigie.pipeline.step import StepContext
+from vigie.steps.matrix import FeatureMatrix, read_matrix
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+GROUP_COLUMN = "group_key"
+
+
+def run(context: StepContext) -> None:
+    """Check that the model fits the features, score every row, publish."""
+    from vigie.models.predict import write_predictions_csv, write_predictions_metadata
+    from vigie.models.store import check_schema, load_model
+
+    matrix = read_matrix(context)
+    loaded = load_model(
+        context.input("model").path, context.input("model_metadata").path, mode=context.mode
+    )
+    for note in loaded.notes:
+        context.warn(note)
+    check_schema(
+        loaded.metadata,
+        matrix.metadata["features"],
+        cutoff_days=matrix.metadata["cutoff_days"],
+        dataset=matrix.metadata["dataset"],
+        mode=context.mode,
+    )
+    with context.progress(_("scoring"), None):
+        table = _score(context, matrix, loaded.model, loaded.metadata)
+        write_predictions_csv(table, context.output("predictions").path)
+        write_predictions_metadata(
+            context.output("predictions_metadata").path,
+            table,
+            mode=context.mode,
+            dataset=matrix.metadata["dataset"],
+            generated=matrix.metadata["generated"] is not None,
+            key_columns=matrix.metadata["key"],
+            model_metadata=loaded.metadata,
+            low=context.param("predict.low"),
+            high=context.param("predict.high"),
+            threshold=context.param("predict.threshold"),
+            cutoff_days=matrix.metadata["cutoff_days"],
+        )
+        load_predictions(
+            context.services["address"](),
+            context.services["schema"],
+            table,
+            matrix.metadata["key"],
+            fingerprint=context.services["fingerprint"](),
+            run={"mode": context.mode, "model_version": loaded.metadata["version"]},
+        )
+    _tell(context, table)
+
+
+def _score(
+    context: StepContext, matrix: FeatureMatrix, model: Any, metadata: dict[str, Any]
+) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    from vigie.models.predict import predict_table
+
+    return predict_table(
+        matrix.keys,
+        matrix.values,
+        matrix.labels,
+        model,
+        pq.read_table(context.input("scores").path),
+        key_columns=matrix.metadata["key"],
+        group_column=GROUP_COLUMN,
+        low=context.param("predict.low"),
+        high=context.param("predict.high"),
+        threshold=context.param("predict.threshold"),
+        model_version=metadata["version"],
+        cutoff_days=matrix.metadata["cutoff_days"],
+    )
+
+
+def _tell(context: StepContext, table: pa.Table) -> None:
+    dataset: Dataset = context.services["dataset"]
+    levels = table["risk_level"].to_pylist()
+    counts = {level: levels.count(level) for level in ("high", "medium", "low")}
+    context.facts["rows"] = table.num_rows
+    context.facts["risk_level"] = counts
+    context.say(
+        _("{rows} {things}: {high} at high risk, {medium} medium, {low} low").format(
+            rows=f"{table.num_rows:,}",
+            things=dataset.cohort.plural.in_language(context.services["language"]),
+            **{level: f"{count:,}" for level, count in counts.items()},
+        )
+    )
