@@ -30,9 +30,13 @@ _CELLS_PER_CHUNK = 1_000_000
 # An interval over fewer draws than this share says nothing.
 _MIN_DEFINED_SHARE = 0.5
 
-_ONE_CLASS = "only one class among the outcomes"
-_NONE_FLAGGED = "no row is predicted at risk"
-_NO_POSITIVE = "no row is at risk"
+# Why a metric has no value; each has one cause only. Data, so not translated.
+_UNDEFINED = {
+    **dict.fromkeys(METRICS, "only one class among the outcomes"),
+    "precision": "no row is predicted at risk",
+    "recall": "no row is at risk",
+    "f1": "no row is at risk",
+}
 
 
 def evaluate(
@@ -68,31 +72,19 @@ def evaluate(
     """
     scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels)
     _check(scores, labels)
-    values = point_metrics(scores, labels, threshold)
-    constant = np.full(len(scores), train_prevalence)
-    baseline = point_metrics(constant, labels, 0.5)
-    intervals = bootstrap_intervals(scores, labels, groups, threshold, seed=seed, draws=draws)
-    reasons = _undefined(labels, scores >= threshold)
-    metrics: dict[str, Any] = {}
-    for name in METRICS:
-        low, high = intervals[name]
-        metrics[name] = {
-            "value": values[name],
-            "low": low,
-            "high": high,
-            "baseline": baseline[name],
-        }
-        if values[name] is None:
-            metrics[name]["reason"] = reasons[name]
+    baseline = point_metrics(np.full(len(scores), train_prevalence), labels, 0.5)
     flagged, positive = scores >= threshold, labels == 1
-    fpr, tpr = roc_points(scores, labels)
+    intervals = bootstrap_intervals(scores, labels, groups, threshold, seed=seed, draws=draws)
     return {
         "rows": len(labels),
         "persons": len(np.unique(groups)),
         "positives": int(positive.sum()),
         "prevalence": float(positive.mean()),
         "threshold": threshold,
-        "metrics": metrics,
+        "metrics": {
+            name: _metric_document(value, intervals[name], baseline[name], _UNDEFINED[name])
+            for name, value in point_metrics(scores, labels, threshold).items()
+        },
         "confusion": {
             "true_negative": int((~flagged & ~positive).sum()),
             "false_positive": int((flagged & ~positive).sum()),
@@ -104,7 +96,7 @@ def evaluate(
             "score": train_prevalence,
         },
         "interval": {"level": CONFIDENCE, "method": "bootstrap over persons", "draws": draws},
-        "roc": _thinned(fpr, tpr),
+        "roc": _thinned(*roc_points(scores, labels)),
     }
 
 
@@ -275,14 +267,14 @@ def _interval(values: FloatArray, level: float) -> tuple[float | None, float | N
     return float(low), float(high)
 
 
-def _undefined(labels: npt.NDArray[Any], flagged: npt.NDArray[np.bool_]) -> dict[str, str]:
-    """Return why each metric would have no value; asked for those that have none."""
-    return {
-        **dict.fromkeys(METRICS, _ONE_CLASS),
-        "precision": _NONE_FLAGGED,
-        "recall": _NO_POSITIVE,
-        "f1": _NO_POSITIVE,
-    }
+def _metric_document(
+    value: float | None,
+    interval: tuple[float | None, float | None],
+    baseline: float | None,
+    reason_if_undefined: str,
+) -> dict[str, Any]:
+    document = {"value": value, "low": interval[0], "high": interval[1], "baseline": baseline}
+    return document if value is not None else {**document, "reason": reason_if_undefined}
 
 
 def _thinned(fpr: FloatArray, tpr: FloatArray) -> list[list[float]]:

@@ -7,7 +7,6 @@ the stored scores, not by their position, so that a model trained earlier can sc
 
 from __future__ import annotations
 
-import csv
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +152,37 @@ def predict_table(
     import pyarrow as pa
 
     _check_lengths(keys.num_rows, len(X), len(labels))
+    scores, source, unseen = _honest_scores(
+        keys, X, labels, model, stored_scores, key_columns, group_column
+    )
+    level = np.asarray(LEVELS, dtype=object)[(scores >= low).astype(int) + (scores >= high)]
+    prediction = np.where(scores >= threshold, "at_risk", "not_at_risk")
+    table = keys.select(list(key_columns))
+    for name, values in (
+        ("risk_score", pa.array(np.round(scores, SCORE_DECIMALS), pa.float64())),
+        ("risk_level", pa.array(level.tolist(), pa.string())),
+        ("prediction", pa.array(prediction.tolist(), pa.string())),
+        ("out_of_fold", pa.array(unseen, pa.bool_())),
+        ("score_source", pa.array(source.tolist(), pa.string())),
+        ("model_version", pa.array([model_version] * len(scores), pa.string())),
+        ("cutoff_days", pa.array([cutoff_days] * len(scores), pa.int32())),
+    ):
+        table = table.append_column(name, values)
+    return table.sort_by(
+        [("risk_score", "descending"), *((name, "ascending") for name in key_columns)]
+    )
+
+
+def _honest_scores(
+    keys: pa.Table,
+    X: npt.NDArray[np.float32],  # noqa: N803
+    labels: npt.NDArray[Any],
+    model: Any,
+    stored_scores: pa.Table,
+    key_columns: Sequence[str],
+    group_column: str,
+) -> tuple[FloatArray, npt.NDArray[np.object_], npt.NDArray[np.bool_]]:
+    """Return each row's score, where it comes from, and whether it is out-of-fold."""
     place = _stored_places(keys, stored_scores, key_columns)
     stored = place >= 0
     scores = np.empty(len(place))
@@ -163,25 +193,7 @@ def predict_table(
     known_persons = set(stored_scores[group_column].to_pylist())
     met = np.fromiter((g in known_persons for g in keys[group_column].to_pylist()), dtype=bool)
     unseen = stored | ((np.asarray(labels) >= 0) & ~met)
-
-    level = np.asarray(LEVELS, dtype=object)[
-        (scores >= low).astype(int) + ((scores >= high) & (scores >= low))
-    ]
-    prediction = np.where(scores >= threshold, "at_risk", "not_at_risk")
-    table = keys.select(list(key_columns))
-    for name, values in (
-        ("risk_score", pa.array(np.round(scores, SCORE_DECIMALS), pa.float64())),
-        ("risk_level", pa.array(level.tolist(), pa.string())),
-        ("prediction", pa.array(prediction.tolist(), pa.string())),
-        ("out_of_fold", pa.array(unseen, pa.bool_())),
-        ("score_source", pa.array(source.tolist(), pa.string())),
-        ("model_version", pa.array([model_version] * len(place), pa.string())),
-        ("cutoff_days", pa.array([cutoff_days] * len(place), pa.int32())),
-    ):
-        table = table.append_column(name, values)
-    return table.sort_by(
-        [("risk_score", "descending"), *((name, "ascending") for name in key_columns)]
-    )
+    return scores, source, unseen
 
 
 def write_predictions_csv(table: pa.Table, path: Path) -> None:
@@ -203,12 +215,19 @@ def write_predictions_csv(table: pa.Table, path: Path) -> None:
         elif pa.types.is_integer(column.type):
             cells = ["" if v is None else str(v) for v in column.to_pylist()]
         else:
-            cells = ["" if v is None else harmless_text(str(v)) for v in column.to_pylist()]
+            texts = ["" if v is None else str(v) for v in column.to_pylist()]
+            cells = [_quoted(harmless_text(text)) for text in texts]
         columns.append(cells)
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([harmless_text(name) for name in table.column_names])
-        writer.writerows(zip(*columns, strict=True))
+        out.write(",".join(_quoted(harmless_text(name)) for name in table.column_names) + "\n")
+        out.writelines(",".join(row) + "\n" for row in zip(*columns, strict=True))
+
+
+def _quoted(cell: str) -> str:
+    """Return a CSV cell; unlike the ``csv`` module's, one with a lone carriage return is quoted."""
+    if any(mark in cell for mark in ',"\r\n'):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
 
 
 def harmless_text(text: str) -> str:

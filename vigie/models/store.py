@@ -90,7 +90,6 @@ def model_metadata(
     """
     from vigie.models.evaluate import cross_validation_summary
 
-    split = result.split
     return {
         "format": FORMAT,
         "kind": "random_forest",
@@ -103,15 +102,8 @@ def model_metadata(
         "cutoff_days": cutoff_days,
         "params": dict(params),
         "seed": seed,
-        "counts": {
-            "rows": row_count,
-            "labelled": len(result.scores.rows),
-            "train": len(split.train_rows),
-            "holdout": len(split.holdout_rows),
-            "left_out": len(split.left_out_rows),
-            "repeaters": split.repeater_rows,
-        },
-        "split": split.document(),
+        "counts": {"rows": row_count, "labelled": len(result.scores.rows)},
+        "split": result.split.document(),
         "cross_validation": {
             "n_splits": n_splits,
             **cross_validation_summary(result.fold_documents()),
@@ -121,13 +113,18 @@ def model_metadata(
         "fit_seconds": {name: round(value, 3) for name, value in result.fit_seconds.items()},
         "libraries": library_versions(),
         "features": [_schema_entry(feature) for feature in features],
-        "importances": [
-            {"name": feature["name"], "mean": float(mean), "std": float(std)}
-            for feature, mean, std in zip(
-                features, result.importances, result.importances_std, strict=True
-            )
-        ],
+        "importances": _importance_entries(result, features),
     }
+
+
+def _importance_entries(
+    result: TrainingResult, features: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    bars = zip(features, result.importances, result.importances_std, strict=True)
+    return [
+        {"name": feature["name"], "mean": float(mean), "std": float(std)}
+        for feature, mean, std in bars
+    ]
 
 
 def library_versions() -> dict[str, str]:
@@ -344,7 +341,7 @@ def _schema_differences(
     for name in missing:
         near = get_close_matches(name, new, n=1, cutoff=0.8)
         if near:
-            lines.append(_("  {name}: renamed to {now}?").format(name=name, now=near[0]))
+            lines.append("  " + _("{name}: renamed to {now}?").format(name=name, now=near[0]))
     if not missing and not new and list(then) != list(now):
         place, (old, current) = next(
             (i, pair) for i, pair in enumerate(zip(then, now, strict=True)) if pair[0] != pair[1]
@@ -377,7 +374,7 @@ def _schema_entry(feature: Mapping[str, Any]) -> dict[str, Any]:
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:_NAMES_SHOWN])
     rest = len(names) - _NAMES_SHOWN
-    return shown + (_(" and {count} more").format(count=rest) if rest > 0 else "")
+    return shown + (" " + _("and {count} more").format(count=rest) if rest > 0 else "")
 
 
 def _train_command(mode: str) -> str:

@@ -129,8 +129,8 @@ class _Fitting:
             )
         started = time.perf_counter()
         settings = {**self.params, "random_state": self.seed, "n_jobs": self.threads}
-        model = RandomForestClassifier(**settings)
         try:
+            model = RandomForestClassifier(**settings)
             model.fit(self.X[rows], labels)
         except (ValueError, TypeError) as error:
             raise ModelError(
@@ -217,33 +217,48 @@ def train_forest(
     folds = grouped_folds(labels[earlier], groups[earlier], n_splits, seed, setting=folds_setting)
     total = len(labelled) + len(split.train_rows) + (n_splits - 1) * len(earlier)
     fitting = _Fitting(X, labels, params, seed, threads, total, progress)
-
-    evaluated = fitting.fit("evaluated", split.train_rows)
     score_of_row = np.full(len(labels), np.nan)
-    score_of_row[split.holdout_rows] = risk_scores(evaluated, X[split.holdout_rows])
-    seen = risk_scores(evaluated, X[split.train_rows])
-    training = point_metrics(seen, labels[split.train_rows], threshold)
-    del evaluated
-    fold_metrics = []
-    for fold in range(n_splits):
-        rows = earlier[folds == fold]
-        model = fitting.fit(f"fold {fold + 1}", earlier[folds != fold])
-        score_of_row[rows] = risk_scores(model, X[rows])
-        fold_metrics.append(_fold_metrics(fold, score_of_row[rows], labels[rows], threshold))
+    training_auc = _judge(fitting, split, score_of_row)
+    fold_metrics = _fit_folds(fitting, earlier, folds, score_of_row, threshold)
     model = fitting.fit("final", labelled)
     importances, spread = _importances(model)
     return TrainingResult(
         model=model,
         split=split,
         scores=_training_scores(labelled, score_of_row, split, earlier, folds),
-        folds=tuple(fold_metrics),
-        training_roc_auc=training["roc_auc"],
+        folds=fold_metrics,
+        training_roc_auc=training_auc,
         train_prevalence=float((labels[split.train_rows] == 1).mean()),
         importances=importances,
         importances_std=spread,
         fit_seconds=fitting.fit_seconds,
         versions=_versions(),
     )
+
+
+def _judge(fitting: _Fitting, split: Split, score_of_row: FloatArray) -> float | None:
+    """Fit the evaluated model and score the hold-out; return its AUC on the rows it learned."""
+    model = fitting.fit("evaluated", split.train_rows)
+    score_of_row[split.holdout_rows] = risk_scores(model, fitting.X[split.holdout_rows])
+    seen = risk_scores(model, fitting.X[split.train_rows])
+    return point_metrics(seen, fitting.labels[split.train_rows], 0.5)["roc_auc"]
+
+
+def _fit_folds(
+    fitting: _Fitting,
+    earlier: IntArray,
+    folds: IntArray,
+    score_of_row: FloatArray,
+    threshold: float,
+) -> tuple[FoldMetrics, ...]:
+    """Fit a model without each fold in turn and score the fold with it."""
+    metrics = []
+    for fold in range(int(folds.max()) + 1):
+        rows = earlier[folds == fold]
+        model = fitting.fit(f"fold {fold + 1}", earlier[folds != fold])
+        score_of_row[rows] = risk_scores(model, fitting.X[rows])
+        metrics.append(_fold_metrics(fold, score_of_row[rows], fitting.labels[rows], threshold))
+    return tuple(metrics)
 
 
 def _training_scores(

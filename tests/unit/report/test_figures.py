@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from vigie.i18n import _
+from vigie.models.evaluate import evaluate
+from vigie.report.figures import (
+    FIGURE_NAMES,
+    FigureText,
+    Importance,
+    importances_in_language,
+    write_figures,
+)
+
+LONG = "nombre moyen de jours entre la remise et la date limite des devoirs notés par un tuteur"
+BARS = [Importance(f"{n} {LONG * (n % 2 + 1)}", 0.2 / (n + 1), 0.1 / (n + 1)) for n in range(25)]
+BARS.append(Importance("x" * 120, 0.3, 0.4))
+
+
+@pytest.fixture(scope="module")
+def evaluation() -> dict:
+    rng = np.random.default_rng(0)
+    labels = (rng.random(300) < 0.4).astype(int)
+    scores = np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0, 1)
+    return evaluate(
+        scores, labels, 0.5, groups=np.arange(300), train_prevalence=0.4, seed=1, draws=50
+    )
+
+
+def text(language: str = "en", *, generated: bool = False, **more) -> FigureText:
+    values = {"cutoff_days": 90, "split": {"holdout_periods": ["2014"]}} | more
+    return FigureText(language=language, generated=generated, **values)
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[Figure]:
+    figures: list[Figure] = []
+    original = Figure.savefig
+
+    def savefig(self, *arguments, **values):
+        original(self, *arguments, **values)
+        figures.append(self)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return figures
+
+
+def words(figure: Figure) -> str:
+    from matplotlib.text import Text
+
+    return "\n".join(found.get_text() for found in figure.findobj(Text))
+
+
+def assert_nothing_cut_off(figure: Figure) -> None:
+    from matplotlib.text import Text
+
+    renderer = figure.canvas.get_renderer()
+    for found in figure.findobj(Text):
+        if found.get_text() and found.get_visible():
+            box = found.get_window_extent(renderer)
+            # Tick labels outside the axes' limits are never drawn.
+            if box.width and not _is_hidden_tick(found, figure):
+                assert box.x0 >= 0, found.get_text()
+                assert box.y0 >= 0, found.get_text()
+                assert box.x1 <= figure.bbox.width, found.get_text()
+                assert box.y1 <= figure.bbox.height, found.get_text()
+
+
+def _is_hidden_tick(found, figure: Figure) -> bool:
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
+                if found in (tick.label1, tick.label2):
+                    return not low <= tick.get_loc() <= high
+    return False
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_three_wide_figures_with_nothing_cut_off(tmp_path, evaluation, drawn, language):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_figures(
+            tmp_path,
+            evaluation,
+            BARS,
+            text(language, generated=True, split={"holdout_periods": []}),
+            labelled_rows=1_234_567,
+            class_names=("réussite ou distinction en fin de module", "échec ou abandon ensuite"),
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FIGURE_NAMES)
+    assert len(drawn) == 3
+    for figure in drawn:
+        assert figure.bbox.width >= 1200
+        assert_nothing_cut_off(figure)
+
+
+def test_the_same_bytes_each_time(tmp_path, evaluation):
+    for folder in ("a", "b"):
+        write_figures(tmp_path / folder, evaluation, BARS, text(), labelled_rows=300)
+    for name in FIGURE_NAMES:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_readers_settings_do_not_change_the_figures(tmp_path, evaluation):
+    import matplotlib as mpl
+
+    write_figures(tmp_path / "a", evaluation, BARS, text(), labelled_rows=300)
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "savefig.dpi": 20}):
+        write_figures(tmp_path / "b", evaluation, BARS, text(), labelled_rows=300)
+        assert mpl.rcParams["font.size"] == 30
+    for name in FIGURE_NAMES:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_figures_say_what_they_show(tmp_path, evaluation, drawn):
+    write_figures(tmp_path, evaluation, BARS, text(), labelled_rows=12_345)
+    matrix, curve, bars = (words(figure) for figure in drawn)
+    for shown in (matrix, curve):
+        assert "300 hold-out rows of 2014 · as known at day 90" in shown
+    auc = evaluation["metrics"]["roc_auc"]
+    assert f"{auc['value']:.3f} [{auc['low']:.3f}; {auc['high']:.3f}]" in curve
+    assert "chance: AUC = 0.500" in curve
+    assert str(evaluation["confusion"]["true_positive"]) in matrix
+    assert "not at risk" in matrix
+    assert "all 12,345 labelled rows" in bars
+    assert "20 features" in bars
+    assert "Generated" not in matrix + curve + bars
+
+
+def test_generated_data_are_named_in_each(tmp_path, evaluation, drawn):
+    write_figures(tmp_path, evaluation, BARS, text(generated=True), labelled_rows=300)
+    assert all("Generated data, not real students" in words(figure) for figure in drawn)
+
+
+def test_french_numbers(tmp_path, evaluation, drawn):
+    write_figures(tmp_path, evaluation, BARS, text("fr"), labelled_rows=12_345)
+    matrix, curve, bars = (words(figure) for figure in drawn)
+    assert "0,500" in curve
+    assert "12\N{NARROW NO-BREAK SPACE}345" in bars
+    assert "\N{NO-BREAK SPACE}%" in matrix
+
+
+def test_the_callers_language_stays(tmp_path, evaluation):
+    before = _("Real outcome")
+    write_figures(tmp_path, evaluation, BARS, text("fr"), labelled_rows=3)
+    assert _("Real outcome") == before
+
+
+def test_one_class_and_no_cutoff(tmp_path, drawn):
+    found = evaluate(
+        np.linspace(0, 1, 9),
+        np.ones(9),
+        0.5,
+        groups=np.arange(9),
+        train_prevalence=0.4,
+        seed=1,
+        draws=20,
+    )
+    write_figures(tmp_path, found, BARS[:1], text(cutoff_days=None), labelled_rows=9)
+    assert "no curve" in words(drawn[1])
+    assert "day" not in words(drawn[0])
+
+
+def test_importances_come_in_the_readers_language():
+    metadata = {
+        "features": [
+            {"name": "a", "label": {"en": "clicks", "fr": "clics"}},
+            {"name": "b", "label": None},
+        ],
+        "importances": [
+            {"name": "a", "mean": 0.3, "std": 0.1},
+            {"name": "b", "mean": 0.7, "std": 0.2},
+        ],
+    }
+    assert importances_in_language(metadata, "fr") == [
+        Importance("b", 0.7, 0.2),
+        Importance("clics", 0.3, 0.1),
+    ]
+    assert len(importances_in_language(metadata, "en", top=1)) == 1
+
+
+def test_pyplot_is_never_imported(tmp_path):
+    code = (
+        "import sys; from vigie.report import figures;"
+        "assert 'matplotlib' not in sys.modules;"
+        "from pathlib import Path;"
+        f"figures.write_figures(Path({str(tmp_path)!r}), {{'rows': 1, 'threshold': .5, 'roc': [],"
+        "'confusion': dict.fromkeys(('true_negative', 'false_positive', 'false_negative',"
+        "'true_positive'), 1), 'metrics': {'roc_auc': {}}},"
+        "[figures.Importance('a', .1, .1)],"
+        "figures.FigureText('en', 1, True, {}), labelled_rows=1);"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
