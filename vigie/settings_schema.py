@@ -133,14 +133,16 @@ class ModelParams(Section):
     max_depth: Count | None = None
     min_samples_split: Annotated[int, Field(ge=2)] | Share = 2
     min_samples_leaf: Count | Annotated[float, Field(gt=0, lt=1)] = 5
-    max_features: Literal["sqrt", "log2"] | Count | Share | None = "sqrt"
+    max_features: Literal["sqrt", "log2"] | Count | Share | None = "log2"
     class_weight: Literal["balanced", "balanced_subsample"] | None = None
-    max_samples: Count | Share | None = None
+    max_samples: Count | Share | None = 0.5
     bootstrap: bool = True
 
     @model_validator(mode="after")
     def _check_bootstrap(self, info: ValidationInfo) -> ModelParams:
-        if info.context != ONE_KEY and self.max_samples is not None and not self.bootstrap:
+        # Only what somebody asked for can contradict: without bootstrap the default is ignored.
+        asked = "max_samples" in self.model_fields_set and self.max_samples is not None
+        if info.context != ONE_KEY and asked and not self.bootstrap:
             raise PydanticCustomError("samples_without_bootstrap", "max_samples needs bootstrap")
         return self
 

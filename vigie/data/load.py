@@ -7,10 +7,10 @@ moment's trouble broke off (a restart, a deadlock) is tried again from the start
 from __future__ import annotations
 
 import atexit
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ from vigie.data.load_errors import (
     is_driver_error,
     read_failure,
 )
+from vigie.data.load_interrupt import Interrupt, run_interruptibly
+from vigie.data.load_plan import COHORT, fit_name, plan_predictions, plan_tables
 from vigie.data.load_rows import (
     Source,
     arrow_columns,
@@ -29,8 +31,9 @@ from vigie.data.load_rows import (
     parquet_source,
     table_source,
 )
-from vigie.data.load_session import Progress, Transaction, Watch, load_in_transaction
-from vigie.data.load_sql import COHORT, fit_name, literal, plan_predictions, plan_tables
+from vigie.data.load_session import load_in_transaction
+from vigie.data.load_sql import literal
+from vigie.data.load_transaction import Progress, Transaction, Watch
 from vigie.i18n import _
 
 if TYPE_CHECKING:
@@ -148,33 +151,36 @@ def _load(
     fingerprint: str,
     run: Mapping[str, Any],
     progress: Progress | None,
-    *,
-    pauses: Sequence[float] = PAUSES,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> LoadReport:
     """Try the whole load until it succeeds, fails for good, or has had its tries."""
-    for attempt, pause in enumerate([*pauses, None], start=1):
-        watch = Watch(progress)
-        try:
-            strategy = _load_once(address, schema, record, sources, fingerprint, run, watch)
-        except Exception as error:
-            if not (is_driver_error(error) or isinstance(error, Interference)):
-                raise
-            failure = read_failure(error)
-            if failure.transient and pause is not None:
-                sleep(pause)
-                continue
-            names = [source.plan.name for source in sources]
-            raise as_database_error(
-                failure,
-                schema=schema,
-                address=address.masked,
-                doing=watch.doing,
-                holders=_lock_holders(address, schema, names, failure),
-            ) from error
-        rows = {source.plan.name: source.row_count for source in sources}
-        return LoadReport(rows, watch.seconds, strategy, attempt)
-    raise AssertionError("unreachable")
+
+    def tries(interrupt: Interrupt) -> LoadReport:
+        for attempt, pause in enumerate([*PAUSES, None], start=1):
+            watch = Watch(progress, interrupt)
+            try:
+                strategy = _load_once(address, schema, record, sources, fingerprint, run, watch)
+            except Exception as error:
+                interrupt.check()
+                if not (is_driver_error(error) or isinstance(error, Interference)):
+                    raise
+                failure = read_failure(error)
+                if failure.transient and pause is not None:
+                    interrupt.wait(pause)
+                    continue
+                names = [source.plan.name for source in sources]
+                holders = _lock_holders(address, schema, names, failure)
+                raise as_database_error(
+                    failure,
+                    schema=schema,
+                    address=address.masked,
+                    doing=watch.doing,
+                    holders=holders,
+                ) from error
+            rows = {source.plan.name: source.row_count for source in sources}
+            return LoadReport(rows, watch.seconds, strategy, attempt)
+        raise AssertionError("the last try has no pause after it")
+
+    return run_interruptibly(tries)
 
 
 def _load_once(
@@ -190,14 +196,16 @@ def _load_once(
 
     with watch.phase("connect", _("connecting")):
         connection = adbc.connect(conninfo(address, "vigie load"), autocommit=False)
+    watch.interrupt.connection = connection
     try:
         transaction = Transaction(connection, schema, record, watch)
         strategy = load_in_transaction(transaction, sources, fingerprint=fingerprint, run=run)
+        watch.advance(1.0)
         with watch.phase("commit", _("committing")):
             connection.commit()
-        watch.advance(1.0)
         return strategy
     finally:
+        watch.interrupt.connection = None
         # After a failure the server rolls back by itself when the connection goes.
         with suppress(Exception):
             connection.close()
@@ -209,9 +217,10 @@ def conninfo(
     """Return what both drivers connect with."""
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-    given = conninfo_to_dict(address.url())
+    given: dict[str, Any] = dict(conninfo_to_dict(address.url()))
     given.setdefault("connect_timeout", connect_timeout)
-    return make_conninfo("", **{**given, "application_name": application})
+    own = {"application_name": application, "client_encoding": "UTF8"}
+    return make_conninfo("", **{**given, **own})
 
 
 def _lock_holders(
@@ -256,14 +265,14 @@ def resolve_address(settings: LoadedSettings) -> DatabaseAddress | None:
     if database.url is not None:
         origin = str(settings.origins["database.url"])
         return DatabaseAddress.from_url(database.url.get_secret_value(), origin)
-    given = [key for key in ("host", "name", "user") if getattr(database, key) is not None]
+    assert database.host is not None
     return DatabaseAddress.from_parts(
-        database.host or "localhost",
+        database.host,
         database.port,
         database.name,
         database.user,
         database.password.get_secret_value() if database.password else None,
-        str(settings.origins[f"database.{(given or ['port'])[0]}"]),
+        str(settings.origins["database.host"]),
     )
 
 
@@ -285,11 +294,8 @@ def open_database(settings: LoadedSettings) -> Iterator[DatabaseAddress]:
         return
     from vigie.data.postgres import open_embedded
 
-    with open_embedded(settings.project / ".vigie" / "postgres") as embedded:
+    with open_embedded(_embedded_folder(settings.project)) as embedded:
         yield embedded
-
-
-_held = ExitStack()
 
 
 def create_connection_string(
@@ -311,7 +317,24 @@ def create_connection_string(
 
     settings = load_settings(Path(project) if project else find_project(Path.cwd()))
     address = resolve_address(settings)
-    if address is None:
-        atexit.register(_held.close)
-        address = _held.enter_context(open_database(settings))
+    if address is None and start:
+        address = _hold_embedded(settings.project)
+    elif address is None:
+        from vigie.data.postgres import EmbeddedServer
+
+        address = EmbeddedServer(_embedded_folder(settings.project)).address()
     return address.url()
+
+
+def _embedded_folder(project: Path) -> Path:
+    return project / ".vigie" / "postgres"
+
+
+@cache
+def _hold_embedded(project: Path) -> DatabaseAddress:
+    """Start a project's embedded server, once in a process, and leave it when the process ends."""
+    from vigie.data.postgres import open_embedded
+
+    held = ExitStack()
+    atexit.register(held.close)
+    return held.enter_context(open_embedded(_embedded_folder(project)))

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from vigie.data.load_sql import RECORD_TABLE, TOUCH_TRIGGER, literal, quote, text_array
+from vigie.data.load_plan import RECORD_TABLE
+from vigie.data.load_sql import TOUCH_TRIGGER, literal, quote, text_array
 
 Rows = Callable[[str], list[tuple[Any, ...]]]
 

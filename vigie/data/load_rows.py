@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vigie.data.load_sql import TablePlan
+from vigie.data.load_plan import TablePlan
 
 BATCH_ROWS = 65_536
 

@@ -18,123 +18,30 @@ write the rows only once, and any failure leaves everything as it was.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vigie.data.load_catalog import (
-    OutsideKey,
-    find_dependents,
-    find_outside_keys,
-    find_own_objects,
-    read_records,
-    read_relations,
-    read_signatures,
-    schema_exists,
-)
-from vigie.data.load_errors import DEPENDENT_OBJECTS, Interference, read_failure
+from vigie.data.load_catalog import find_dependents
+from vigie.data.load_errors import Interference
+from vigie.data.load_plan import RECORD_TABLE, TablePlan
+from vigie.data.load_prepare import begin, prepare
 from vigie.data.load_rows import RowStream, Source
 from vigie.data.load_sql import (
-    RECORD_TABLE,
-    STAGING_PREFIX,
-    ColumnPlan,
-    TablePlan,
     comment_sql,
-    create_table_sql,
-    fit_name,
     foreign_key_sql,
     index_sql,
     literal,
     primary_key_sql,
     quote,
     quote_list,
-    record_table_sql,
     touch_trigger_sql,
 )
+from vigie.data.load_transaction import Layout, Transaction
 from vigie.errors import DatabaseError
 from vigie.i18n import _
 
-Progress = Callable[[str, float], None]
 # Of the work, by measurement on the whole of OULAD: rows, primary keys, foreign keys, indexes.
 SHARES = {"rows": 0.45, "primary keys": 0.12, "foreign keys": 0.13, "indexes": 0.25}
-SETTINGS = {
-    "lock_timeout": "30s",
-    "statement_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    "client_min_messages": "warning",
-    "maintenance_work_mem": "128MB",
-    "max_parallel_maintenance_workers": "2",
-    # No table or function of anybody's may stand in for one of PostgreSQL's.
-    "search_path": "pg_catalog",
-}
-# Another load into the schema may take its time; somebody who only holds a lock may not.
-TURN_TIMEOUT = "15min"
-
-
-@dataclass(slots=True)
-class Watch:
-    """Where a load is: for the progress bar, for the report, and for the words of an error."""
-
-    progress: Progress | None = None
-    clock: Callable[[], float] = time.perf_counter
-    doing: str = ""
-    share: float = 0.0
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str, doing: str) -> Iterator[None]:
-        """Count the seconds of the block under `name`."""
-        self.doing = doing
-        started = self.clock()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + self.clock() - started
-
-    def advance(self, share: float) -> None:
-        """Show that this share more of the whole work is done."""
-        self.share = min(1.0, self.share + share)
-        if self.progress is not None:
-            self.progress(self.doing, self.share)
-
-
-@dataclass(slots=True)
-class Transaction:
-    """An ADBC connection inside its transaction, and the schema that it works on."""
-
-    connection: Any
-    schema: str
-    record: str
-    watch: Watch
-
-    def execute(self, *statements: str) -> None:
-        """Run statements, one by one (the protocol takes one at a time)."""
-        with self.connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Return all rows of a query."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(query)
-            return list(cursor.fetchall())
-
-
-@dataclass(slots=True)
-class Layout:
-    """Under which names the load works, and what is to be done when the rows are in."""
-
-    strategy: str
-    prefix: str
-    replaced: tuple[str, ...] = ()
-    kept_keys: frozenset[str] = frozenset()
-    outside_keys: tuple[OutsideKey, ...] = ()
-
-    def at(self, name: str) -> str:
-        """Return the name under which the table or index is built."""
-        return fit_name(f"{self.prefix}{name}") if self.prefix else name
 
 
 def load_in_transaction(
@@ -147,8 +54,8 @@ def load_in_transaction(
     """Load `sources` and write the record; the caller commits. Return the strategy."""
     watch = transaction.watch
     with watch.phase("prepare", _("preparing the schema")):
-        _begin(transaction)
-        layout = _prepare(transaction, [source.plan for source in sources])
+        begin(transaction)
+        layout = prepare(transaction, [source.plan for source in sources])
     _fill(transaction, layout, sources)
     with watch.phase("check", _("counting the rows")):
         _verify_counts(transaction, layout, sources)
@@ -169,138 +76,6 @@ def load_in_transaction(
             )
         _write_record(transaction, sources, fingerprint, run)
     return layout.strategy
-
-
-# --- before ----------------------------------------------------------------------------------
-
-
-def _begin(transaction: Transaction) -> None:
-    schema = transaction.schema
-    transaction.execute(
-        *(f"SET LOCAL {name} = {literal(value)}" for name, value in SETTINGS.items()),
-        f"SET LOCAL lock_timeout = {literal(TURN_TIMEOUT)}",
-        # Two loads into one schema take turns; the lock goes with the transaction.
-        f"SELECT pg_advisory_xact_lock(hashtextextended({literal('vigie load ' + schema)}, 0))",
-        f"SET LOCAL lock_timeout = {literal(SETTINGS['lock_timeout'])}",
-    )
-    if not schema_exists(transaction.rows, schema):
-        transaction.execute(
-            f"CREATE SCHEMA {quote(schema)}",
-            f"COMMENT ON SCHEMA {quote(schema)} IS "
-            + literal(_("Tables loaded by vigie; each load replaces their rows.")),
-        )
-    # The record's table outlives every load, so that a grant on it does too.
-    transaction.execute(*record_table_sql(schema))
-
-
-def _prepare(transaction: Transaction, plans: Sequence[TablePlan]) -> Layout:
-    rows, schema = transaction.rows, transaction.schema
-    relations = read_relations(rows, schema)
-    records = read_records(rows, schema)
-    mine = records.get(transaction.record, {})
-    wanted = [plan.name for plan in plans]
-    for name in wanted:
-        if name in relations and not (name in mine and relations[name] == "r"):
-            raise _collision(schema, name)
-    existing = [name for name in mine if relations.get(name) == "r"]
-    objects = {name for table in mine.values() for name in table["objects"]}
-    objects |= {name for plan in plans for name in plan.own_objects()}
-    if not find_dependents(rows, schema, existing, objects):
-        for plan in plans:
-            staged = fit_name(f"{STAGING_PREFIX}{plan.name}")
-            transaction.execute(create_table_sql(schema, staged, plan))
-        return Layout("swap", STAGING_PREFIX, replaced=tuple(existing))
-    return _prepare_refill(transaction, plans, existing, objects)
-
-
-def _collision(schema: str, name: str) -> DatabaseError:
-    return DatabaseError(
-        _("There is something called {name!r} that vigie did not make.").format(name=name),
-        where=_("schema {schema}").format(schema=schema),
-        fix=_("Rename it or move it to another schema: ALTER TABLE {table} RENAME TO …;").format(
-            table=quote(schema, name)
-        ),
-    )
-
-
-def _prepare_refill(
-    transaction: Transaction,
-    plans: Sequence[TablePlan],
-    existing: Sequence[str],
-    objects: Iterable[str],
-) -> Layout:
-    """Empty the tables, take their keys off, and bring their columns to the plan."""
-    rows, schema = transaction.rows, transaction.schema
-    tables = ", ".join(f"ONLY {quote(schema, name)}" for name in sorted(existing))
-    transaction.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
-    outside = find_outside_keys(rows, schema, existing)
-    for key in outside:
-        table = quote(key.schema, key.table)
-        transaction.execute(f"ALTER TABLE {table} DROP CONSTRAINT {quote(key.name)}")
-    for table, name, kind in find_own_objects(rows, schema, existing, objects):
-        where = quote(schema, table)
-        transaction.execute(
-            f"DROP INDEX {quote(schema, name)}"
-            if kind == "i"
-            else f"ALTER TABLE {where} DROP CONSTRAINT {quote(name)}"
-        )
-    transaction.execute(f"TRUNCATE {tables}")
-    obsolete = [name for name in existing if name not in {plan.name for plan in plans}]
-    if obsolete:
-        transaction.execute(f"DROP TABLE {', '.join(quote(schema, name) for name in obsolete)}")
-    signatures = read_signatures(rows, schema, existing)
-    for plan in plans:
-        if plan.name in existing:
-            _alter_columns(transaction, plan, signatures.get(plan.name, []))
-        else:
-            transaction.execute(create_table_sql(schema, plan.name, plan))
-    kept = _tables_with_key(transaction, existing)
-    return Layout("refill", "", kept_keys=kept, outside_keys=tuple(outside))
-
-
-def _alter_columns(transaction: Transaction, plan: TablePlan, present: Sequence[str]) -> None:
-    """Make the columns of an emptied table those of the plan; nothing is moved, it has no rows."""
-    wanted = {column.signature(): column for column in plan.columns}
-    if set(wanted) == set(present):
-        return
-    where = quote(transaction.schema, plan.name)
-    names = {
-        name
-        for (name,) in transaction.rows(
-            "SELECT attname::text FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped "
-            f"AND attrelid = {literal(where)}::regclass"
-        )
-    }
-    for column in plan.columns:
-        if column.name not in names:
-            transaction.execute(f"ALTER TABLE {where} ADD COLUMN {column.sql(plan.name)}")
-        elif column.signature() not in present:
-            _alter_column(transaction, where, column)
-    for name in sorted(names - {column.name for column in plan.columns}):
-        transaction.execute(f"ALTER TABLE {where} DROP COLUMN {quote(name)}")
-
-
-def _alter_column(transaction: Transaction, where: str, column: ColumnPlan) -> None:
-    name = quote(column.name)
-    collation = ' COLLATE "C"' if column.byte_order else ""
-    null = "SET" if column.required else "DROP"
-    transaction.execute(
-        f"ALTER TABLE {where} ALTER COLUMN {name} {null} NOT NULL",
-        # USING NULL: there is no row whose value it could be.
-        f"ALTER TABLE {where} ALTER COLUMN {name} TYPE {column.type}{collation} USING NULL",
-    )
-
-
-def _tables_with_key(transaction: Transaction, names: Iterable[str]) -> frozenset[str]:
-    schema = transaction.schema
-    return frozenset(
-        name
-        for name in names
-        if transaction.rows(
-            "SELECT 1 FROM pg_constraint WHERE contype = 'p' "
-            f"AND conrelid = to_regclass({literal(quote(schema, name))})"
-        )
-    )
 
 
 # --- rows and keys ---------------------------------------------------------------------------
@@ -389,15 +164,12 @@ def _verify_counts(transaction: Transaction, layout: Layout, sources: Sequence[S
 def _swap(transaction: Transaction, layout: Layout, plans: Sequence[TablePlan]) -> None:
     schema = transaction.schema
     if layout.replaced:
-        try:
-            transaction.execute(
-                f"DROP TABLE {', '.join(quote(schema, name) for name in layout.replaced)}"
-            )
-        except Exception as error:
-            if read_failure(error).state == DEPENDENT_OBJECTS:
-                # Somebody made a view meanwhile: the next try keeps the tables.
-                raise Interference(str(error)) from error
-            raise
+        old = ", ".join(quote(schema, name) for name in sorted(layout.replaced))
+        transaction.execute(f"LOCK TABLE {old} IN ACCESS EXCLUSIVE MODE")
+        if find_dependents(transaction.rows, schema, layout.replaced, layout.objects):
+            # Somebody made a view or gave a grant meanwhile: the next try keeps the tables.
+            raise Interference(_("something was attached to the tables during the load"))
+        transaction.execute(f"DROP TABLE {old}")
     for plan in plans:
         statements = [
             f"ALTER TABLE {quote(schema, layout.at(plan.name))} RENAME TO {quote(plan.name)}"

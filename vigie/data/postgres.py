@@ -249,7 +249,9 @@ class EmbeddedServer:
             "-w", "-t", str(START_SECONDS),
         )  # fmt: skip
         if done.returncode:
-            last = log.read_text("utf-8", "replace").strip().splitlines()[-3:] if log.exists() else []
+            last = (
+                log.read_text("utf-8", "replace").strip().splitlines()[-3:] if log.exists() else []
+            )
             raise DatabaseError(
                 _("The embedded PostgreSQL doesn't start: {reason}").format(
                     reason=" / ".join(last) or done.stdout.strip()

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from vigie.data.load_catalog import signatures_sql
 from vigie.data.load_errors import as_database_error, read_failure
-from vigie.data.load_sql import RECORD_TABLE, TOUCH_TRIGGER, literal, quote, text_array
+from vigie.data.load_plan import RECORD_TABLE
+from vigie.data.load_sql import TOUCH_TRIGGER, literal, quote, text_array
 from vigie.i18n import _
 
 if TYPE_CHECKING:

@@ -63,6 +63,7 @@ def _rows_per_week(one: Presentation, facts: Mapping[str, Any]) -> npt.NDArray[n
     _silence(one, active, facts)
     raw = np.where(active, np.maximum(mean_rows * amount, 0.4), 0.0)
     scale = one.click_rows / max(1.0, raw.sum())
+    counts: Ints = np.zeros(shape, dtype=np.int64)
     for _round in range(4):  # rounding up to one row lifts the total a little
         counts = np.floor(raw * scale + rng.random(shape)).astype(np.int64)
         counts = np.where(active, np.maximum(counts, 1), 0)
@@ -156,7 +157,8 @@ def _repeated(text: str, count: int) -> pa.Array:
 def _active_days(rng: np.random.Generator, counts: Ints) -> Ints:
     """Return on how many days of the week the rows of one person and week fall."""
     likely = np.clip(0.9 + 0.55 * counts**0.5, 1, 7)
-    return np.minimum(np.minimum(1 + rng.poisson(likely - 0.9), 7), counts)
+    days: Ints = np.minimum(np.minimum(1 + rng.poisson(likely - 0.9), 7), counts)
+    return days
 
 
 def _days(
@@ -177,4 +179,6 @@ def _days(
     order = np.argsort(-keys, axis=1)
     days = np.take_along_axis(calendar[week], order, axis=1)
     # Nobody comes after the day on which they gave up, except in the same week by rounding.
-    return np.minimum(days, np.ceil(one.quit_day[person] + 3)[:, None].astype(np.int64))
+    last = np.ceil(one.quit_day[person] + 3)[:, None].astype(np.int64)
+    kept: Ints = np.minimum(days, last)
+    return kept

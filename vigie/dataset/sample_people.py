@@ -58,7 +58,8 @@ class Presentation:
     @property
     def click_rows(self) -> int:
         """How many rows of clicks it should have."""
-        return round(self.facts["click_rows"] * self.share)
+        rows: int = round(self.facts["click_rows"] * self.share)
+        return rows
 
     def _names(self, count: int) -> tuple[list[str], list[str]]:
         return [self.module] * count, [self.presentation] * count
@@ -142,7 +143,7 @@ def apportion(weights: Floats, total: int, *, least: int = 0) -> Ints:
     The method of largest remainders (Hamilton).
     """
     exact = weights / weights.sum() * total
-    whole = np.maximum(np.floor(exact).astype(np.int64), least)
+    whole: Ints = np.maximum(np.floor(exact).astype(np.int64), least)
     while whole.sum() > total:
         whole[np.argmax(whole - exact)] -= 1
     for place in np.argsort(-(exact - whole), kind="stable")[: total - int(whole.sum())]:
@@ -156,7 +157,8 @@ def leading(
     """Return the `count` (rounded at random) rows of `among` with the highest latent value."""
     rows = np.flatnonzero(among)
     whole = min(len(rows), int(count + rng.random()))
-    return rows[np.argsort(-latent[rows], kind="stable")[:whole]]
+    chosen: Ints = rows[np.argsort(-latent[rows], kind="stable")[:whole]]
+    return chosen
 
 
 def quantile_draw(quantiles: Mapping[str, float], uniform: Floats) -> Floats:

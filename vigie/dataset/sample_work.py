@@ -8,8 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from vigie.dataset.sample_people import DISTINCTION, FAIL, PASS, RESULTS, WITHDRAWN, Presentation
-from vigie.dataset.sample_people import Floats, Ints, leading, quantile_draw
+from vigie.dataset.sample_people import (
+    DISTINCTION,
+    FAIL,
+    PASS,
+    RESULTS,
+    WITHDRAWN,
+    Floats,
+    Ints,
+    Presentation,
+    leading,
+    quantile_draw,
+)
 
 # Share of the variance of "hands in or not" that is the person's and not the occasion's.
 PERSISTENCE = 0.75
@@ -38,13 +48,13 @@ def generate_submissions(one: Presentation, facts: Mapping[str, Any]) -> list[An
     banked = _banked(one, work_ids, rows, known)
     days[banked] = -1
     missing = one.rng.random(len(rows)) < known["score_missing"]["n"] / 174_000
-    marks = np.round(np.clip(marks, 0, 100))
+    rounded = np.round(np.clip(marks, 0, 100))
     return [
         work_ids,
         one.ids[rows],
         days.astype(np.int64),
         banked.astype(np.int64),
-        [None if lost else int(mark) for mark, lost in zip(marks, missing, strict=True)],
+        [None if lost else int(mark) for mark, lost in zip(rounded, missing, strict=True)],
     ]
 
 
@@ -86,7 +96,7 @@ def _days(
     overall = known["date_submitted_minus_due"][work["type"]]["share_late(>0)"]
     # Those who put things off do so again and again.
     tilt = rng.standard_normal(len(rows)) - 0.6 * one.engagement[rows]
-    rank = np.array([NormalDist().cdf(value) for value in tilt / np.sqrt(1.36)])
+    rank: Floats = np.array([NormalDist().cdf(value) for value in tilt / np.sqrt(1.36)])
     # Who gives up soon has no time to be late, so that those with time are late more often.
     rate[[WITHDRAWN, FAIL]] *= 1.45
     own_rate = np.clip(rate[one.result[rows]] * overall / 0.27, 0.01, 0.9)
@@ -115,7 +125,8 @@ def _marks(one: Presentation, kind: str, rows: Ints, known: Mapping[str, Any]) -
     standard = person * one.ability[rows] + np.sqrt(1 - person**2) * noise
     # Marks lean to the left: a few are far below the others.
     skewed = standard - 0.18 * (standard**2 - 1)
-    return mean[result] + spread[result] * skewed
+    marks: Floats = mean[result] + spread[result] * skewed
+    return marks
 
 
 def _exam_takers(one: Presentation, known: Mapping[str, Any]) -> Ints:

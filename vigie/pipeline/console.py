@@ -275,7 +275,7 @@ class _LiveBar:
             ]
             screen = RichConsole(file=self.console.stream)
             bar = Progress(*columns, console=screen, transient=True)
-            self.task = bar.add_task(self.description, total=self.total, completed=self.done)
+            self.task = bar.add_task(self.description, total=self.total, completed=self.done)  # type: ignore[arg-type] # it takes shares as well
             bar.start()
             self.console._bar = bar  # noqa: SLF001 - the bar and its console are one thing
 

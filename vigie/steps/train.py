@@ -30,10 +30,10 @@ def run(context: StepContext) -> None:
     from vigie.models.train import train_forest
 
     matrix = read_matrix(context)
-    own = _Own(
-        context.param(f"modes.{context.mode}.n_splits_cv"),
-        context.param(f"modes.{context.mode}.model_params"),
-    )
+    params = dict(context.param(f"modes.{context.mode}.model_params"))
+    if not params["bootstrap"]:
+        params["max_samples"] = None
+    own = _Own(context.param(f"modes.{context.mode}.n_splits_cv"), params)
     with context.progress(_("training"), 1.0) as bar:
         result = train_forest(
             matrix.values,
