@@ -349,8 +349,14 @@ def _url_with(url: Given, parts: Mapping[str, Given]) -> Given:
 
 def _build(given: Mapping[str, Given]) -> Settings:
     """Return the checked whole; here settings are held against each other."""
+    # A default that nobody asked for gives way: max_samples without bootstrap.
+    asked = {
+        key: one.value
+        for key, one in given.items()
+        if not (key.endswith(".max_samples") and one.origin == DEFAULT)
+    }
     try:
-        return Settings.model_validate(_nested({key: one.value for key, one in given.items()}))
+        return Settings.model_validate(_nested(asked))
     except ValidationError as error:
         faults = error.errors(include_input=False)
     problems = []

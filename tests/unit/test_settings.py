@@ -94,9 +94,9 @@ def test_defaults(load: Load) -> None:
             "max_depth": None,
             "min_samples_split": 2,
             "min_samples_leaf": 5,
-            "max_features": "sqrt",
+            "max_features": "log2",
             "class_weight": None,
-            "max_samples": None,
+            "max_samples": 0.5,
             "bootstrap": True,
         },
     }
