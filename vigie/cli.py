@@ -35,6 +35,7 @@ app = App(
     "how sure are we, and why?",
     version=__version__,
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 
 

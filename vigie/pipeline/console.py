@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 from vigie.i18n import _
 from vigie.pipeline.ledger import Outcome
 from vigie.pipeline.planner import Blocked, Plan, Run, Skip
-from vigie.pipeline.reasons import Reason, UpToDate
+from vigie.pipeline.reasons import InputWillChange, Reason, UpToDate
 from vigie.pipeline.step import ProgressBar, Step
 
 if TYPE_CHECKING:
@@ -111,8 +111,7 @@ class Console:
                     verb = _("skip")
                 case Blocked():
                     verb = _("blocked")
-            reasons = "; ".join(reason.describe() for reason in decision.reasons)
-            self.line(f"   {decision.step:<10} {verb:<14} {reasons}")
+            self.line(f"   {decision.step:<10} {verb:<14} {_why(decision.reasons)}")
 
     def summary(self, total_seconds: float, files: Sequence[tuple[str, str]]) -> None:
         """Show how long everything took and what was made."""
@@ -225,6 +224,22 @@ class Console:
         finally:
             timer.cancel()
             live.stop()
+
+
+def _why(reasons: Sequence[Reason]) -> str:
+    """Return the reasons in one line, what one step makes anew named once."""
+    coming: dict[str, list[str]] = {}
+    texts: list[str] = []
+    for reason in reasons:
+        if isinstance(reason, InputWillChange):
+            coming.setdefault(reason.by_step, []).append(f"`{reason.name}`")
+        else:
+            texts.append(reason.describe())
+    texts += [
+        _("step {step} makes {names} anew").format(step=step, names=", ".join(names))
+        for step, names in coming.items()
+    ]
+    return "; ".join(texts)
 
 
 class _Silent:

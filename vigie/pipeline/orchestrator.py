@@ -24,7 +24,12 @@ from vigie.names import suggest
 from vigie.paths import ProjectPaths
 from vigie.pipeline.artifacts import FileArtifact, FolderArtifact, HashCache, StatCache
 from vigie.pipeline.console import LOGGER, Console
-from vigie.pipeline.fingerprint import CODE_CACHE_KIND, CodeReader, library_versions
+from vigie.pipeline.fingerprint import (
+    CODE_CACHE_KIND,
+    EXCLUDED_MODULES,
+    CodeReader,
+    library_versions,
+)
 from vigie.pipeline.ledger import Ledger, Status
 from vigie.pipeline.lock import ProjectLock
 from vigie.pipeline.record import RunRecord, read_git_state
@@ -37,6 +42,8 @@ if TYPE_CHECKING:
 
 MODES = ("dev", "prod")
 STEP_NAMES = ("extract", "transform", "load", "features", "train", "evaluate", "predict")
+# How a server is started and reached decides nothing of what is loaded into it.
+NO_RESULT = (*EXCLUDED_MODULES, "vigie.data.address", "vigie.data.postgres")
 # Their versions decide results or the form of files.
 LIBRARIES = ("python", "duckdb", "ibis-framework", "pyarrow", "numpy", "scikit-learn")
 
@@ -278,7 +285,7 @@ class _Session:
             artifacts=self._artifacts(),
             values=self._values(steps),
             ledger=ledger,
-            code=CodeReader(cache=self.code_cache).digests,
+            code=CodeReader(cache=self.code_cache, excluded=NO_RESULT).digests,
         )
 
     def _values(self, steps: Sequence[Step]) -> Mapping[str, Any]:
