@@ -230,7 +230,10 @@ def fetch(
             urls=tuple(url) if url else OULAD_URLS,
             progress=lambda done, total: bar.advance_to(done / total if total else 0.0),
         )
-    console.line(_("Downloaded and checked: {path}").format(path=report.path))
+    if report.url:
+        console.line(_("Downloaded and checked: {path}").format(path=report.path))
+    else:
+        console.line(_("Already there, and checked: {path}").format(path=report.path))
     for table, rows in report.row_counts.items():
         console.line(f"   {table:<22} {rows:>12,}")
     return ExitCode.OK
