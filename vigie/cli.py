@@ -302,12 +302,10 @@ def _failed(error: BaseException, *, debug: bool, status: ExitCode | None = None
         traceback.print_exception(error)
     if isinstance(cause, VigieError):
         lines = [_("❌ Error: {what}").format(what=cause.what)]
-        lines += [_("   Where: {where}").format(where=cause.where)] if cause.where else []
-        lines += (
-            [_("   Fix:   {fix}").format(fix=cause.fix.replace("\n", "\n          "))]
-            if cause.fix
-            else []
-        )
+        if cause.where:
+            lines.append(_("   Where: {where}").format(where=_indented(cause.where)))
+        if cause.fix:
+            lines.append(_("   Fix:   {fix}").format(fix=_indented(cause.fix)))
     elif code == ExitCode.INTERRUPTED:
         lines = [_("⏹️  Interrupted. Nothing is half done: run the same command to go on.")]
     else:
@@ -345,6 +343,10 @@ def _understood(
 def _run_arguments() -> list[str]:
     arguments = sys.argv[1:]
     return arguments[1:] if arguments[:1] == ["run"] else arguments
+
+
+def _indented(text: str) -> str:
+    return text.replace("\n", "\n          ")
 
 
 def _masked(text: str) -> str:

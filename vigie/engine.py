@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_engine(
+def open_duckdb(
     *, threads: int | None = None, memory_limit: str | None = None, spill: Path | None = None
-) -> Iterator[Any]:
-    """Yield an Ibis backend on an in-memory DuckDB; what doesn't fit is spilled to `spill`.
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield an in-memory DuckDB; what doesn't fit is spilled to `spill`.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def open_engine(
     spill
         Folder for what exceeds the limit; made when needed.
     """
-    import ibis
+    import duckdb
 
     options: dict[str, Any] = {
         # Nothing may be fetched at run time: what needs an extension must fail here, at once.
@@ -44,18 +44,23 @@ def open_engine(
         options["memory_limit"] = memory_limit
     if spill is not None:
         options["temp_directory"] = str(spill)
-    backend = ibis.duckdb.connect(**options)
-    backend.con.execute("SET enable_progress_bar = false")
+    connection = duckdb.connect(config=options)
+    connection.execute("SET enable_progress_bar = false")
     try:
-        yield backend
+        yield connection
     finally:
-        backend.disconnect()
+        connection.close()
 
 
-def raw_connection(backend: Any) -> duckdb.DuckDBPyConnection:
-    """Return the DuckDB connection below an Ibis backend."""
-    connection: duckdb.DuckDBPyConnection = backend.con
-    return connection
+@contextmanager
+def open_engine(
+    *, threads: int | None = None, memory_limit: str | None = None, spill: Path | None = None
+) -> Iterator[Any]:
+    """Yield an Ibis backend on such a DuckDB; Ibis takes half a second to import."""
+    import ibis
+
+    with open_duckdb(threads=threads, memory_limit=memory_limit, spill=spill) as connection:
+        yield ibis.duckdb.from_connection(connection)
 
 
 def read_parquet(backend: Any, path: Path, name: str) -> ibis.Table:

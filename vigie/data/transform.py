@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 from vigie.dataset.spec import CUTOFF, AttributeFeature, Dataset, ForeignKey, Table
 from vigie.engine import (
     count_rows,
-    open_engine,
+    open_duckdb,
     quote_name,
     quote_text,
-    raw_connection,
     scan_numbered,
     scan_parquet,
     to_parquet,
@@ -81,8 +80,7 @@ def transform_tables(
     """
     report = TransformReport()
     spill = target / ".scratch"
-    with open_engine(threads=threads, memory_limit=memory_limit, spill=spill) as backend:
-        connection = raw_connection(backend)
+    with open_duckdb(threads=threads, memory_limit=memory_limit, spill=spill) as connection:
         for name, table in _referenced_first(dataset):
             _clean_view(connection, name, table, source, report)
         _make_cohort(connection, dataset, cutoff, report)

@@ -108,6 +108,9 @@ def build_features(
     features = [feature for part in parts for feature in part.features]
     zero = set().union(*(part.zero for part in parts))
     wide = wide.mutate(**{name: wide[name].fill_null(0) for name in sorted(zero)})
+    if late:
+        # Each expression makes Ibis compile all that is below it once more.
+        wide = materialized(wide)
     for group in late:
         wide, more = _late_feature(group, wide, features)
         features.extend(more)

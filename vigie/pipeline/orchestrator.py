@@ -32,6 +32,7 @@ from vigie.pipeline.fingerprint import (
 )
 from vigie.pipeline.ledger import Ledger, Status
 from vigie.pipeline.lock import ProjectLock
+from vigie.pipeline.planner import Run
 from vigie.pipeline.record import RunRecord, read_git_state
 from vigie.pipeline.runner import Pipeline, RunResult, make_plan, run_plan
 from vigie.pipeline.step import Artifact, Step, StepContext
@@ -43,7 +44,13 @@ if TYPE_CHECKING:
 MODES = ("dev", "prod")
 STEP_NAMES = ("extract", "transform", "load", "features", "train", "evaluate", "predict")
 # How a server is started and reached decides nothing of what is loaded into it.
-NO_RESULT = (*EXCLUDED_MODULES, "vigie.data.address", "vigie.data.postgres")
+NO_RESULT = (
+    *EXCLUDED_MODULES,
+    "vigie.data.address",
+    "vigie.data.postgres",
+    "vigie.data.postgres_process",
+    "vigie.steps.import_ahead",
+)
 # Their versions decide results or the form of files.
 LIBRARIES = ("python", "duckdb", "ibis-framework", "pyarrow", "numpy", "scikit-learn")
 
@@ -187,6 +194,7 @@ class _Session:
     hashes: HashCache
     code_cache: StatCache
     raw: RawTables
+    to_run: list[str] = field(default_factory=list)
     databases: ExitStack | None = None
     _address: DatabaseAddress | None = None
 
@@ -245,9 +253,11 @@ class _Session:
                     record.note(note.describe())
                     self.console.warn(note.describe())
             try:
+                plan = make_plan(pipeline, requested=steps, forced=forced)
+                self.to_run = [one.step for one in plan.decisions if isinstance(one, Run)]
                 result = run_plan(
                     pipeline,
-                    make_plan(pipeline, requested=steps, forced=forced),
+                    plan,
                     run_id=record.run_id,
                     make_context=lambda step: self._context(step, pipeline),
                     observer=self.console,
@@ -340,6 +350,7 @@ class _Session:
             "address": self.address,
             "schema": self.paths.schema,
             "settings": self.settings,
+            "later": self.to_run[self.to_run.index(step.name) + 1 :] if self.to_run else [],
             "fingerprint": lambda: _present_fingerprint(pipeline, step),
         }
         return StepContext(

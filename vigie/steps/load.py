@@ -9,6 +9,7 @@ from vigie.data.transform import clean_paths
 from vigie.dataset.spec import Dataset
 from vigie.i18n import _
 from vigie.pipeline.step import StepContext
+from vigie.steps.import_ahead import ImportAhead
 
 
 def run(context: StepContext) -> None:
@@ -17,7 +18,17 @@ def run(context: StepContext) -> None:
     folder = context.input("clean").path
     summary = json.loads((folder / "summary.json").read_text("utf-8"))
     address = context.services["address"]()
-    with context.progress(_("loading into PostgreSQL"), 1.0) as bar:
+    with (
+        context.progress(_("loading into PostgreSQL"), 1.0) as bar,
+        ImportAhead(context.services["later"]) as ahead,
+    ):
+
+        def advance(_phase: str, share: float) -> None:
+            # Rows are on their way: the load's own imports are done.
+            if share > 0:
+                ahead.start()
+            bar.advance_to(share)
+
         report = load_tables(
             address,
             context.services["schema"],
@@ -26,7 +37,7 @@ def run(context: StepContext) -> None:
             folder / "cohort.parquet",
             fingerprint=context.services["fingerprint"](),
             run={"mode": context.mode, **summary},
-            progress=lambda _phase, share: bar.advance_to(share),
+            progress=advance,
         )
     context.facts["rows"] = dict(report.rows)
     context.facts["seconds"] = dict(report.seconds)

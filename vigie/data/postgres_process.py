@@ -1,0 +1,104 @@
+"""What starting the embedded PostgreSQL needs of the system: another user, a private folder."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from vigie.errors import DatabaseError
+from vigie.i18n import _
+
+_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
+
+
+def make_private_folder(folder: Path, uid: int) -> None:
+    """Make the socket's folder, private to the server's user; refuse one of somebody else."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    refused = DatabaseError(
+        _("Somebody else has the folder that the database's socket belongs into."),
+        where=str(folder),
+        fix=_("Remove it, or set TMPDIR to a folder of your own."),
+    )
+    try:
+        # By its descriptor: a name in a public folder may mean something else a moment later.
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise refused from error
+    try:
+        found = os.fstat(opened)
+        if found.st_uid not in {uid, os.geteuid()}:
+            raise refused
+        if found.st_uid != uid:
+            os.fchown(opened, uid, -1)
+        if stat.S_IMODE(found.st_mode) != 0o700:
+            os.fchmod(opened, 0o700)
+    finally:
+        os.close(opened)
+
+
+def becoming(uid: int | None, *, mortal: bool) -> Callable[[], None] | None:
+    """Return what a child does before it becomes a program of `uid`; None where nothing.
+
+    Parameters
+    ----------
+    uid
+        Who it is to be, for a child of root; None for who we are.
+    mortal
+        Whether it is killed when its parent dies.
+    """
+    if uid is None and not mortal:
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    parent = os.getpid()
+    drop = None if uid is None else _dropping(uid, libc)
+
+    def become() -> None:
+        if drop is not None:
+            drop()
+        if mortal:
+            # After the change of user, which would clear it.
+            libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+            if os.getppid() != parent:
+                os._exit(1)
+
+    return become
+
+
+def _dropping(uid: int, libc: ctypes.CDLL) -> Callable[[], None]:
+    """Return what makes root `uid`, but for the right to pass through root's folders."""
+
+    class Header(ctypes.Structure):
+        _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+    class Data(ctypes.Structure):
+        _fields_ = (
+            ("effective", ctypes.c_uint32),
+            ("permitted", ctypes.c_uint32),
+            ("inheritable", ctypes.c_uint32),
+        )
+
+    header = Header(0x20080522, 0)
+    held = (Data * 2)()
+    libc.capget(ctypes.byref(header), held)
+    # Docker gives its root the larger right and not the smaller.
+    small = held[0].permitted & 1 << _CAP_DAC_READ_SEARCH
+    capability = _CAP_DAC_READ_SEARCH if small else _CAP_DAC_OVERRIDE
+    bit = 1 << capability
+    data = (Data * 2)(Data(bit, bit, bit), Data(0, 0, 0))
+
+    def drop() -> None:
+        libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
+        os.setgroups([])
+        os.setgid(uid)
+        os.setuid(uid)
+        # Where a container forbids it, folders that nobody may enter remain closed.
+        libc.capset(ctypes.byref(header), data)
+        libc.prctl(47, 2, capability, 0, 0)  # PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE
+
+    return drop
