@@ -1,0 +1,138 @@
+"""The smaller commands, and that what there is, is documented."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.project import Project
+from tests.conftest import ROOT
+from tests.integration.data.release_server import Release, serve, zip_of
+
+CANARY = "c4n4ry-p4ss"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path / "project")
+
+
+def commands(project: Project) -> list[str]:
+    """Return the commands that the help names."""
+    text = project.vigie("--help").stdout
+    return [one for one in re.findall(r"^│ ([a-z]+) ", text, re.MULTILINE) if one != "vigie"]
+
+
+# --- documentation ---------------------------------------------------------------------------
+
+
+def test_every_command_and_option_is_documented(project: Project) -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    names = commands(project)
+    assert {"run", "config", "fetch", "sample"} <= set(names)
+    for name in names:
+        assert f"`vigie {name}" in readme, name
+    options = set(re.findall(r"--[a-z][a-z-]+", project.vigie("run", "--help").stdout))
+    for option in options - {"--help", "--version"}:
+        assert f"`{option}" in readme, option
+
+
+def test_the_exit_codes_are_documented() -> None:
+    from vigie.errors import ExitCode
+
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for code in ExitCode:
+        assert re.search(rf"^\| {int(code)} \| ", readme, re.MULTILINE), code
+
+
+def test_an_unknown_option_or_command_exits_2(project: Project) -> None:
+    for arguments in (["run", "--mod", "dev"], ["rum"], ["run", "--cutoff-days", "soon"]):
+        done = project.vigie(*arguments)
+        assert done.returncode == 2, arguments
+        assert "Traceback" not in done.stderr
+        assert "vigie --help" in done.stderr
+
+
+# --- config ----------------------------------------------------------------------------------
+
+
+def test_config_shows_values_and_origins_but_no_secret(project: Project) -> None:
+    (project.folder / "vigie.toml").write_text("[modes.dev]\nsample_size = 700\n", "utf-8")
+    (project.folder / ".env").write_text(
+        f"DATABASE_URL=postgresql://ann:{CANARY}@db.example/x\nVIGIE_SEED=7\n", "utf-8"
+    )
+    done = project.vigie("config", VIGIE_CUTOFF_DAYS="90")
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert re.search(r" 700 +vigie\.toml line 2$", lines["modes.dev.sample_size"])
+    assert re.search(r" 7 +\.env line 2$", lines["seed"])
+    assert re.search(r" 90 +environment VIGIE_CUTOFF_DAYS$", lines["cutoff_days"])
+    assert re.search(r" 5 +default$", lines["modes.prod.n_splits_cv"])
+    assert "postgresql://ann:***@db.example/x" in lines["database.url"]
+    assert CANARY not in done.stdout + done.stderr
+
+
+def test_a_wrong_setting_names_file_key_and_the_nearest(project: Project) -> None:
+    (project.folder / "vigie.toml").write_text("[modes.dev]\nsample_sise = 700\n", "utf-8")
+    done = project.vigie("config")
+    assert done.returncode == 2
+    assert "vigie.toml line 2" in done.stderr
+    assert "modes.dev.sample_sise" in done.stderr
+    assert "sample_size" in done.stderr
+    (project.folder / "vigie.toml").write_text('[modes.dev]\nsample_size = "many"\n', "utf-8")
+    done = project.vigie("run")
+    assert done.returncode == 2
+    assert "vigie.toml line 2" in done.stderr
+    assert "a whole number" in done.stderr
+
+
+# --- sample ----------------------------------------------------------------------------------
+
+
+def test_sample_writes_the_official_layout(project: Project) -> None:
+    done = project.vigie("sample", "--enrolments", "300", "--seed", "3", "--out", "made")
+    assert done.returncode == 0, done.stderr
+    names = sorted(path.name for path in (project.folder / "made").iterdir())
+    assert names == [
+        "GENERATED.json",
+        "assessments.csv",
+        "courses.csv",
+        "studentAssessment.csv",
+        "studentInfo.csv",
+        "studentRegistration.csv",
+        "studentVle.csv",
+        "vle.csv",
+    ]
+    lines = (project.folder / "made" / "studentInfo.csv").read_text("utf-8").splitlines()
+    assert len(lines) == 301
+    assert re.search(r"studentInfo +300$", done.stdout, re.MULTILINE)
+
+
+def test_too_few_enrolments(project: Project) -> None:
+    done = project.vigie("sample", "--enrolments", "3")
+    assert done.returncode in (2, 3)
+    assert "too few" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- fetch -----------------------------------------------------------------------------------
+
+
+def test_a_failed_download_says_where_and_what_to_do(project: Project) -> None:
+    small = zip_of({"courses.csv": b"a\n1\n"})
+    with serve(Release(b"", status=404)) as gone, serve(Release(small)) as wrong:
+        done = project.vigie("fetch", "oulad", "--url", gone, wrong)
+    assert done.returncode == 3
+    assert "HTTP 404" in done.stderr
+    assert "studentInfo.csv" in done.stderr
+    assert "put the zip into" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((project.folder / "data" / "raw").iterdir()) == []
+
+
+def test_an_unknown_data_set(project: Project) -> None:
+    done = project.vigie("fetch", "uolad")
+    assert done.returncode == 2
+    assert "oulad" in done.stderr
