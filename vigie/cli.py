@@ -49,6 +49,7 @@ def run(
     config: ConfigFile = None,
     force: Names = None,
     explain: Flag = False,
+    wait: float = 0.0,
     lang: str | None = None,
     quiet: Flag = False,
     debug: Flag = False,
@@ -74,6 +75,8 @@ def run(
         Run these steps even if nothing changed; without a name, all that are asked for.
     explain
         Show what would run and why, and do nothing.
+    wait
+        Wait so many seconds for another run of the same mode to end.
     lang
         en or fr (default: from the locale).
     quiet
@@ -94,6 +97,7 @@ def run(
         lang=lang,
         quiet=quiet,
         debug=debug,
+        wait_seconds=wait,
         command=tuple(sys.argv),
     )
     make = _orchestrator or PipelineOrchestrator

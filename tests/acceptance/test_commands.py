@@ -67,7 +67,7 @@ def test_config_shows_values_and_origins_but_no_secret(project: Project) -> None
     assert done.returncode == 0, done.stderr
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert re.search(r" 700 +vigie\.toml line 2$", lines["modes.dev.sample_size"])
-    assert re.search(r" 7 +\.env line 2$", lines["seed"])
+    assert re.search(r" 7 +\.env VIGIE_SEED$", lines["seed"])
     assert re.search(r" 90 +environment VIGIE_CUTOFF_DAYS$", lines["cutoff_days"])
     assert re.search(r" 5 +default$", lines["modes.prod.n_splits_cv"])
     assert "postgresql://ann:***@db.example/x" in lines["database.url"]

@@ -405,6 +405,15 @@ def test_two_runs_of_one_mode_are_kept_apart(project: Project) -> None:
     assert other.returncode == 0
 
 
+def test_a_second_run_waits_where_it_is_told_to(project: Project) -> None:
+    running = start(project, "--steps", "extract", "transform")
+    wait_for(running, "STEP 1/2")
+    second = project.vigie("run", "--lang", "en", "--steps", "extract", "--wait", "60")
+    assert running.wait(timeout=60) == 0
+    assert second.returncode == 0, second.stderr
+    assert skipped(second.stdout) == ["extract"]
+
+
 def test_an_unreachable_server_fails_before_any_work(project: Project) -> None:
     (project.folder / ".env").write_text(
         "DB_HOST=127.0.0.1\nDB_PORT=1\nDB_NAME=x\nDB_USER=u\nDB_PASSWORD='canary-77'\n"

@@ -24,12 +24,8 @@ from vigie.names import suggest
 from vigie.paths import ProjectPaths
 from vigie.pipeline.artifacts import FileArtifact, FolderArtifact, HashCache, StatCache
 from vigie.pipeline.console import LOGGER, Console
-from vigie.pipeline.fingerprint import (
-    CODE_CACHE_KIND,
-    EXCLUDED_MODULES,
-    CodeReader,
-    library_versions,
-)
+from vigie.pipeline.definition import LIBRARIES, MODES, NO_RESULT, STEP_NAMES, pipeline_steps
+from vigie.pipeline.fingerprint import CODE_CACHE_KIND, CodeReader, library_versions
 from vigie.pipeline.ledger import Ledger, Status
 from vigie.pipeline.lock import ProjectLock
 from vigie.pipeline.planner import Run
@@ -41,25 +37,13 @@ from vigie.settings import LoadedSettings, find_project, load_settings
 if TYPE_CHECKING:
     from vigie.data.address import DatabaseAddress
 
-MODES = ("dev", "prod")
-STEP_NAMES = ("extract", "transform", "load", "features", "train", "evaluate", "predict")
-# How a server is started and reached decides nothing of what is loaded into it.
-NO_RESULT = (
-    *EXCLUDED_MODULES,
-    "vigie.data.address",
-    "vigie.data.postgres",
-    "vigie.data.postgres_process",
-    "vigie.steps.import_ahead",
-)
-# Their versions decide results or the form of files.
-LIBRARIES = ("python", "duckdb", "ibis-framework", "pyarrow", "numpy", "scikit-learn")
-
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """What the command line asks for.
 
     ``steps`` None means all; ``force`` None means nothing, an empty tuple every step that is run.
+    ``wait_seconds`` is how long to wait for another run of the mode to end.
     """
 
     mode: str = "dev"
@@ -72,6 +56,7 @@ class RunOptions:
     lang: str | None = None
     quiet: bool = False
     debug: bool = False
+    wait_seconds: float = 0.0
     command: Sequence[str] = ()
 
     def flags(self) -> dict[str, Any]:
@@ -244,7 +229,8 @@ class _Session:
         self._warn_if_generated()
         self.console.banner(steps)
         command = shlex.join(self.options.command)
-        with ProjectLock(self.paths.state, self.mode, command=command).hold() as taken_over:
+        lock = ProjectLock(self.paths.state, self.mode, command=command)
+        with lock.hold(self.options.wait_seconds) as taken_over:
             ledger, truncated = Ledger.open(self.paths.ledger)
             pipeline = self._pipeline(ledger)
             record = self._record(command)
@@ -407,97 +393,6 @@ def _present_fingerprint(pipeline: Pipeline, step: Step) -> str:
     states = {name: pipeline.artifacts[name].state() for name in step.inputs}
     libraries = pipeline.libraries(step.libraries)
     return fingerprint(step, pipeline.values, pipeline.code(step), libraries, states).digest
-
-
-def pipeline_steps(mode: str) -> tuple[Step, ...]:
-    """Return the seven steps of `mode`, in their order."""
-    from vigie.steps import evaluate, extract, features, load, predict, train, transform
-
-    own = f"modes.{mode}"
-    return (
-        Step(
-            name="extract",
-            title="EXTRACTING THE DATA",
-            run=extract.run,
-            inputs=("raw",),
-            outputs=("extracted",),
-            params=("dataset.tables", "extract.max_rejected"),
-            libraries=("duckdb",),
-        ),
-        Step(
-            name="transform",
-            title="TRANSFORMING THE DATA",
-            run=transform.run,
-            inputs=("extracted",),
-            outputs=("clean",),
-            params=(
-                "dataset.tables",
-                "dataset.cohort",
-                "dataset.features",
-                "cutoff_days",
-                f"{own}.sample_size",
-            ),
-            libraries=("duckdb",),
-        ),
-        Step(
-            name="load",
-            title="LOADING INTO POSTGRESQL",
-            run=load.run,
-            inputs=("clean",),
-            outputs=("database",),
-            params=("dataset.tables", "dataset.cohort"),
-        ),
-        Step(
-            name="features",
-            title="BUILDING THE FEATURES",
-            run=features.run,
-            inputs=("clean",),
-            outputs=("features", "labels", "keys", "features_metadata"),
-            params=("dataset.tables", "dataset.cohort", "dataset.features", "cutoff_days"),
-            libraries=("duckdb", "ibis-framework", "numpy"),
-        ),
-        Step(
-            name="train",
-            title="TRAINING THE MODEL",
-            run=train.run,
-            inputs=("features", "labels", "keys", "features_metadata"),
-            outputs=("model", "model_metadata", "scores"),
-            params=(
-                f"{own}.n_splits_cv",
-                f"{own}.model_params",
-                "evaluation.holdout_share",
-                "evaluation.drop_repeaters",
-                "seed",
-            ),
-            libraries=("scikit-learn", "numpy"),
-        ),
-        Step(
-            name="evaluate",
-            title="EVALUATING THE MODEL",
-            run=evaluate.run,
-            inputs=("scores", "model_metadata", "features_metadata"),
-            outputs=("metrics", "figures"),
-            params=("predict.threshold", "seed", "lang"),
-            libraries=("scikit-learn", "numpy", "matplotlib"),
-        ),
-        Step(
-            name="predict",
-            title="PREDICTING THE RISKS",
-            run=predict.run,
-            inputs=(
-                "features",
-                "labels",
-                "keys",
-                "features_metadata",
-                "model",
-                "model_metadata",
-                "scores",
-            ),
-            outputs=("predictions", "predictions_metadata", "predictions_table"),
-            params=("predict.low", "predict.high", "predict.threshold"),
-            libraries=("scikit-learn", "numpy"),
-        ),
-    )
 
 
 def default_memory_limit() -> str:
