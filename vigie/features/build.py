@@ -480,8 +480,12 @@ _AGGREGATE_LABELS = {
     "last": Label(en="{0} (latest)", fr="{0} (dernière valeur)"),
     "share": Label(en="{0} (share)", fr="{0} (part)"),
     "active_days": Label(en="active days", fr="jours d'activité"),
-    "days_since_last": Label(en="days since the latest {0}", fr="jours depuis les derniers {0}"),
-    "days_since_first": Label(en="days since the first {0}", fr="jours depuis les premiers {0}"),
+    "days_since_last": Label(
+        en="days since the latest {0}", fr="{0} (jours depuis la dernière fois)"
+    ),
+    "days_since_first": Label(
+        en="days since the first {0}", fr="{0} (jours depuis la première fois)"
+    ),
     "trend": Label(en="{0} (trend)", fr="{0} (tendance)"),
 }
 

@@ -7,6 +7,7 @@ figures in global state and look for a screen.
 from __future__ import annotations
 
 import contextvars
+import math
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -91,11 +92,15 @@ class FigureText:
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """One feature's bar: its label in the reader's language, mean and spread over the trees."""
+    """One feature's bar: its label in the reader's language, mean over the trees and its error.
+
+    The trees see different features at random, so they differ widely from one another; how well
+    their mean is known is what a reader can use.
+    """
 
     label: str
     mean: float
-    std: float
+    standard_error: float
 
 
 def write_figures(
@@ -127,9 +132,12 @@ def importances_in_language(
 ) -> list[Importance]:
     """Return the most important features of a model's metadata, the greatest first."""
     labels = {entry["name"]: entry.get("label") or {} for entry in metadata["features"]}
+    root = math.sqrt(metadata["params"]["n_estimators"])
     bars = [
         Importance(
-            labels[entry["name"]].get(language) or entry["name"], entry["mean"], entry["std"]
+            labels[entry["name"]].get(language) or entry["name"],
+            entry["mean"],
+            entry["std"] / root,
         )
         for entry in metadata["importances"]
     ]
@@ -280,10 +288,10 @@ def _feature_importance(
     )  # fmt: skip
     places = np.arange(len(shown))
     means = np.array([bar.mean for bar in shown])
-    spreads = np.array([bar.std for bar in shown])
+    errors = 2 * np.array([bar.standard_error for bar in shown])
     # An importance is never below zero: neither is the end of its whisker.
     axes.barh(
-        places, means, xerr=[np.minimum(spreads, means), spreads], color=BLUE, height=0.7,
+        places, means, xerr=[np.minimum(errors, means), errors], color=BLUE, height=0.7,
         error_kw={"ecolor": GREY, "elinewidth": 1.4, "capsize": 3},
     )  # fmt: skip
     axes.set_yticks(places, labels, linespacing=1.05)
@@ -299,7 +307,7 @@ def _feature_importance(
     axes.set_xlabel(
         _("Share of the impurity that the feature takes away")
         + "\n"
-        + _("(lines: ± one standard deviation over the trees)")
+        + _("(lines: ± two standard errors over the trees)")
     )
     return figure
 
