@@ -6,13 +6,11 @@ Nothing heavy is imported here: ``vigie --help`` must be instant.
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError
 
 from vigie import __version__
 from vigie.errors import ExitCode, VigieError
@@ -21,13 +19,20 @@ from vigie.i18n import _, language_from_environment, use_language
 if TYPE_CHECKING:
     from vigie.pipeline.orchestrator import PipelineOrchestrator
 
-Names = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
-Flag = Annotated[bool, Parameter(negative=())]
-Project = Annotated[Path | None, Parameter(name="--project")]
-ConfigFile = Annotated[Path | None, Parameter(name="--config")]
-
-# Set by the guide's door, so that an edited _get_default_config there takes effect.
-_orchestrator: Callable[..., PipelineOrchestrator] | None = None
+# Each with the module of vigie.commands that has it, which is imported when the command is typed,
+# and the line that the help shows without importing it.
+COMMANDS = {
+    "run": (
+        "run",
+        "Run the pipeline: extract, transform, load, features, train, evaluate, predict.",
+    ),
+    "config": (
+        "run",
+        "Show every setting, its value and where it comes from; secrets are masked.",
+    ),
+    "fetch": ("data", "Download a public data set into data/raw/ (there is one: oulad)."),
+    "sample": ("data", "Generate OULAD-shaped data that behaves like the real one."),
+}
 
 app = App(
     name="vigie",
@@ -39,208 +44,8 @@ app = App(
 )
 
 
-@app.command
-def run(
-    *,
-    mode: str = "dev",
-    steps: Names = None,
-    cutoff_days: int | None = None,
-    project: Project = None,
-    config: ConfigFile = None,
-    force: Names = None,
-    explain: Flag = False,
-    wait: float = 0.0,
-    lang: str | None = None,
-    quiet: Flag = False,
-    debug: Flag = False,
-) -> int:
-    """Run the pipeline: extract, transform, load, features, train, evaluate, predict.
-
-    What has not changed since the last run is skipped. Running the same command again resumes
-    after a failure.
-
-    Parameters
-    ----------
-    mode
-        dev: a quick run on a sample; prod: everything.
-    steps
-        Only these steps, in pipeline order whatever the order typed.
-    cutoff_days
-        The day at which everybody is looked at (default 180).
-    project
-        Folder of the project (default: the nearest one with a vigie.toml, else this folder).
-    config
-        Settings file instead of vigie.toml.
-    force
-        Run these steps even if nothing changed; without a name, all that are asked for.
-    explain
-        Show what would run and why, and do nothing.
-    wait
-        Wait so many seconds for another run of the same mode to end.
-    lang
-        en or fr (default: from the locale).
-    quiet
-        Show warnings and errors only; the log has everything.
-    debug
-        Show the traceback of an error.
-    """
-    from vigie.pipeline.orchestrator import PipelineOrchestrator, RunOptions
-
-    options = RunOptions(
-        mode=mode,
-        steps=None if steps is None else tuple(steps),
-        cutoff_days=cutoff_days,
-        project=project,
-        config=config,
-        force=None if force is None else tuple(force),
-        explain=explain,
-        lang=lang,
-        quiet=quiet,
-        debug=debug,
-        wait_seconds=wait,
-        command=tuple(sys.argv),
-    )
-    make = _orchestrator or PipelineOrchestrator
-    make(options).run()
-    return ExitCode.OK
-
-
-@app.command
-def config(
-    *,
-    project: Project = None,
-    config: ConfigFile = None,
-    lang: str | None = None,
-    debug: Flag = False,  # read from the command line by main
-) -> int:
-    """Show every setting, its value and where it comes from; secrets are masked.
-
-    Parameters
-    ----------
-    project
-        Folder of the project.
-    config
-        Settings file instead of vigie.toml.
-    lang
-        en or fr.
-    debug
-        Show the traceback of an error.
-    """
-    from vigie.pipeline.orchestrator import PipelineOrchestrator, RunOptions
-
-    make = _orchestrator or PipelineOrchestrator
-    settings = make(RunOptions(project=project, config=config, lang=lang)).settings()
-    use_language(settings.get("lang") or language_from_environment())
-    rows = settings.rows()
-    width = max(len(row.key) for row in rows)
-    for row in rows:
-        value = row.value if len(row.value) <= 40 else f"{row.value[:39]}…"
-        print(f"{row.key:<{width}}  {value:<40}  {row.origin}")
-    for note in settings.notes:
-        print(note, file=sys.stderr)
-    return ExitCode.OK
-
-
-@app.command
-def sample(
-    *,
-    enrolments: int = 32_593,
-    seed: int = 42,
-    out: Path | None = None,
-    project: Project = None,
-    lang: str | None = None,
-    debug: Flag = False,  # read from the command line by main
-) -> int:
-    """Generate OULAD-shaped data that behaves like the real one.
-
-    Parameters
-    ----------
-    enrolments
-        How many enrolments; 32593 is the size of the real release.
-    seed
-        The same seed and size give the same bytes.
-    out
-        Folder to write to (default: data/generated of the project).
-    project
-        Folder of the project.
-    lang
-        en or fr.
-    debug
-        Show the traceback of an error.
-    """
-    from vigie.dataset.sample import generate_sample
-    from vigie.pipeline.console import Console
-    from vigie.settings import find_project
-
-    use_language(lang or language_from_environment())
-    root = (project or find_project(Path.cwd())).resolve()
-    target = out or root / "data" / "generated"
-    console = Console("dev")
-    with console.progress(_("generating"), 1.0) as bar:
-        report = generate_sample(target, enrolments=enrolments, seed=seed, progress=bar.advance_to)
-    for table, rows in report.row_counts.items():
-        console.line(f"   {table:<22} {rows:>12,}")
-    console.line(
-        _("{enrolments:,} enrolments generated into {folder} in {seconds:.1f}s").format(
-            enrolments=report.enrolments, folder=report.out, seconds=report.seconds
-        )
-    )
-    return ExitCode.OK
-
-
-@app.command
-def fetch(
-    dataset: str,
-    *,
-    project: Project = None,
-    url: Names = None,
-    lang: str | None = None,
-    debug: Flag = False,  # read from the command line by main
-) -> int:
-    """Download a public data set into data/raw/ (there is one: oulad).
-
-    A broken-off download goes on where it stopped when the same command is run again.
-
-    Parameters
-    ----------
-    dataset
-        Its name: oulad.
-    project
-        Folder of the project.
-    url
-        Other addresses to try, a mirror for instance, in this order.
-    lang
-        en or fr.
-    debug
-        Show the traceback of an error.
-    """
-    from vigie.data.fetch import OULAD_URLS, fetch_oulad
-    from vigie.errors import UsageError
-    from vigie.pipeline.console import Console
-    from vigie.settings import find_project, load_settings
-
-    use_language(lang or language_from_environment())
-    if dataset != "oulad":
-        raise UsageError(
-            _("There is no data set {name!r} to download.").format(name=dataset),
-            fix=_("There is: oulad."),
-        )
-    root = (project or find_project(Path.cwd())).resolve()
-    folder = root / str(load_settings(root, environ=os.environ).get("raw_dir"))
-    console = Console("dev")
-    with console.progress(_("downloading"), 1.0) as bar:
-        report = fetch_oulad(
-            folder,
-            urls=tuple(url) if url else OULAD_URLS,
-            progress=lambda done, total: bar.advance_to(done / total if total else 0.0),
-        )
-    if report.url:
-        console.line(_("Downloaded and checked: {path}").format(path=report.path))
-    else:
-        console.line(_("Already there, and checked: {path}").format(path=report.path))
-    for table, rows in report.row_counts.items():
-        console.line(f"   {table:<22} {rows:>12,}")
-    return ExitCode.OK
+for _name, (_module, _help) in COMMANDS.items():
+    app.command(f"vigie.commands.{_module}:{_name}", name=_name, help=_help)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -271,8 +76,9 @@ def main_run(
     orchestrator: Callable[..., PipelineOrchestrator] | None = None,
 ) -> int:
     """Run ``vigie run`` with the options of `argv`: the guide's entry point."""
-    global _orchestrator  # noqa: PLW0603 - one process, one door
-    _orchestrator = orchestrator
+    from vigie.commands.run import use_door
+
+    use_door(orchestrator)
     return main(["run", *(sys.argv[1:] if argv is None else argv)])
 
 

@@ -153,13 +153,14 @@ class Mode(Section):
     sample_size: Count | None = None
     n_splits_cv: int = Field(default=5, ge=2, le=50)
     model_params: ModelParams = ModelParams(n_estimators=200)
+    backup: bool = False
 
 
 class Modes(Section):
     """Both modes."""
 
     dev: Mode = Mode(sample_size=5000, n_splits_cv=3, model_params=ModelParams())
-    prod: Mode = Mode()
+    prod: Mode = Mode(backup=True)
 
 
 class Extract(Section):
@@ -187,6 +188,14 @@ class Evaluation(Section):
 
     holdout_share: float = Field(default=0.2, gt=0, lt=1)
     drop_repeaters: bool = True
+
+
+class Retention(Section):
+    """How many of each are kept; the current one always is."""
+
+    models: Count = 10
+    backups: Count = 5
+    runs: Count = 200
 
 
 class Engine(Section):
@@ -222,6 +231,7 @@ class Settings(Section):
     extract: Extract = Extract()
     predict: Predict = Predict()
     evaluation: Evaluation = Evaluation()
+    retention: Retention = Retention()
     engine: Engine = Engine()
     database: Database = Database()
 

@@ -99,7 +99,9 @@ def test_defaults(load: Load) -> None:
             "max_samples": 0.5,
             "bootstrap": True,
         },
+        "backup": False,
     }
+    assert settings.get("modes.prod.backup") is True
     assert settings.get("modes.prod.model_params") == {
         **settings.get("modes.dev.model_params"),
         "n_estimators": 200,

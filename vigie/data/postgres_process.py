@@ -5,14 +5,35 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import stat
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from vigie.errors import DatabaseError
 from vigie.i18n import _
 
+# Stops the server of folder $1 once nobody holds a lock on descriptor 3, for users who were killed
+# and could not. Descriptor 4 is what keeps starting and stopping apart; $2 says "keep running".
+_WATCH = """
+while flock -x 3; do
+    flock -u 3
+    flock -x 4
+    if flock -x -n 3; then
+        test -e "$2" && exit
+        pid=$(head -n 1 "$1/postmaster.pid") || exit
+        test "$(cat "/proc/$pid/comm")" = postgres || exit
+        kill -INT "$pid" || exit
+        while kill -0 "$pid"; do sleep 0.1; done
+        rmdir "$3"
+        exit
+    fi
+    flock -u 4
+done
+"""
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
 
 
@@ -93,6 +114,8 @@ def _dropping(uid: int, libc: ctypes.CDLL) -> Callable[[], None]:
     data = (Data * 2)(Data(bit, bit, bit), Data(0, 0, 0))
 
     def drop() -> None:
+        # So that access(2), by which PostgreSQL looks for its own files, counts the right as well.
+        libc.prctl(28, 1 << 2, 0, 0, 0)  # PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP
         libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
         os.setgroups([])
         os.setgid(uid)
@@ -102,3 +125,34 @@ def _dropping(uid: int, libc: ctypes.CDLL) -> Callable[[], None]:
         libc.prctl(47, 2, capability, 0, 0)  # PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE
 
     return drop
+
+
+def watch_users(
+    users: int, lock: int, data_dir: Path, pin: Path, socket_dir: Path, options: Mapping[str, Any]
+) -> None:
+    """Start what stops the server of `data_dir` when the last of its users is gone, killed or not.
+
+    Where the system has no ``flock`` program, nothing is started.
+
+    Parameters
+    ----------
+    users, lock
+        Descriptors of the lock files, opened for this purpose.
+    pin
+        The file that says the server is to be kept running.
+    options
+        How a program is started as the server's user.
+    """
+    if shutil.which("flock") is None:
+        return
+    # Behind a shell that leaves at once, so that it is nobody's child.
+    script = ["/bin/sh", "-c", _WATCH, "vigie-watch", str(data_dir), str(pin), str(socket_dir)]
+    subprocess.run(
+        ["/bin/sh", "-c", f'exec 3<&{users} 4<&{lock}; "$@" &', "sh", *script],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(users, lock),
+        check=False,
+        **options,
+    )

@@ -11,8 +11,9 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -88,6 +89,23 @@ def processes_in(data: Path) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
+
+
+def watchers(data: Path) -> list[psutil.Process]:
+    """Return the shells that wait for the last user of a server."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if "vigie-watch" in process.cmdline() and str(data.resolve()) in process.cmdline():
+                found.append(process)
+    return found
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 class User:
@@ -231,16 +249,66 @@ class TestLife:
             assert works(address)
 
 
+class TestPin:
+    def test_it_runs_on_until_it_is_told_to_stop(self, folder: Path) -> None:
+        server = EmbeddedServer(folder)
+        server.pin()
+        pid = server.status().pid
+        assert pid is not None
+        with open_embedded(folder) as address:
+            assert works(address)
+        assert server.status().pid == pid
+        assert server.unpin()
+        assert server.status().pid is None
+        assert not server.pinned
+
+    def test_it_is_not_taken_from_whoever_uses_it(self, folder: Path) -> None:
+        server = EmbeddedServer(folder)
+        server.pin()
+        other = User(folder)
+        pid = other.pid()
+        assert not server.unpin()
+        assert server.status().pid == pid
+        other.leave()
+        assert server.status().pid is None
+
+
 class TestKills:
     def test_the_starter(self, folder: Path) -> None:
-        starter = User(folder)
+        starter, other = User(folder), User(folder)
         pid = starter.pid()
+        assert other.pid() == pid
         starter.kill()
+        time.sleep(0.5)
         assert psutil.pid_exists(pid)
         server = EmbeddedServer(folder)
         with server as address:
             assert pid_of(server) == pid
             assert works(address)
+        other.leave()
+
+    def test_the_last_user_leaves_no_server_behind(self, folder: Path) -> None:
+        starter = User(folder)
+        pid = starter.pid()
+        sockets = EmbeddedServer(folder).socket_dir
+        assert sockets.is_dir()
+        starter.kill()
+        wait_until(lambda: not psutil.pid_exists(pid) and not sockets.exists())
+        assert not watchers(folder)
+        with open_embedded(folder) as address:
+            assert works(address)
+
+    def test_killed_users_of_a_server_that_goes_on(self, folder: Path) -> None:
+        kept = User(folder)
+        pid = kept.pid()
+        for _turn in range(3):
+            killed = User(folder)
+            assert killed.pid() == pid
+            killed.kill()
+        time.sleep(0.5)
+        assert len(watchers(folder)) == 1
+        kept.kill()
+        wait_until(lambda: not psutil.pid_exists(pid))
 
     def test_the_starter_at_any_moment(self, folder: Path) -> None:
         for delay in (0.1, 0.2, 0.25, 0.3, 0.4, 0.6):
@@ -388,6 +456,21 @@ class TestPlaces:
         assert psutil.Process(user.pid()).uids().effective == postgres.NOBODY
         user.leave()
         assert not processes_in(data)
+
+    @as_root
+    def test_programs_below_a_folder_of_root_alone(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # As a venv in root's home, or in what mktemp makes.
+        private = tmp_path / "private"
+        private.mkdir(mode=0o700)
+        install = find_binary("postgres").parent.parent
+        shutil.copytree(install, private / install.name, symlinks=True)
+        monkeypatch.setattr(
+            postgres, "find_binary", lambda name: private / install.name / "bin" / name
+        )
+        with open_embedded(folder) as address:
+            assert works(address)
 
     @as_root
     def test_as_a_normal_user_and_then_as_root(self) -> None:

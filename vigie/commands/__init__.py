@@ -1,0 +1,1 @@
+"""The commands of ``vigie``: each reads its options, calls the library and says what came."""

@@ -1,0 +1,110 @@
+"""``vigie sample`` and ``vigie fetch``: where data come from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vigie.commands.options import Flag, Names, Project
+from vigie.errors import ExitCode
+from vigie.i18n import _, language_from_environment, use_language
+
+
+def sample(
+    *,
+    enrolments: int = 32_593,
+    seed: int = 42,
+    out: Path | None = None,
+    project: Project = None,
+    lang: str | None = None,
+    debug: Flag = False,  # read from the command line by main
+) -> int:
+    """Generate OULAD-shaped data that behaves like the real one.
+
+    Parameters
+    ----------
+    enrolments
+        How many enrolments; 32593 is the size of the real release.
+    seed
+        The same seed and size give the same bytes.
+    out
+        Folder to write to (default: data/generated of the project).
+    project
+        Folder of the project.
+    lang
+        en or fr.
+    debug
+        Show the traceback of an error.
+    """
+    from vigie.dataset.sample import generate_sample
+    from vigie.pipeline.console import Console
+    from vigie.settings import find_project
+
+    use_language(lang or language_from_environment())
+    root = (project or find_project(Path.cwd())).resolve()
+    target = out or root / "data" / "generated"
+    console = Console("dev")
+    with console.progress(_("generating"), 1.0) as bar:
+        report = generate_sample(target, enrolments=enrolments, seed=seed, progress=bar.advance_to)
+    for table, rows in report.row_counts.items():
+        console.line(f"   {table:<22} {rows:>12,}")
+    console.line(
+        _("{enrolments:,} enrolments generated into {folder} in {seconds:.1f}s").format(
+            enrolments=report.enrolments, folder=report.out, seconds=report.seconds
+        )
+    )
+    return ExitCode.OK
+
+
+def fetch(
+    dataset: str,
+    *,
+    project: Project = None,
+    url: Names = None,
+    lang: str | None = None,
+    debug: Flag = False,  # read from the command line by main
+) -> int:
+    """Download a public data set into data/raw/ (there is one: oulad).
+
+    A broken-off download goes on where it stopped when the same command is run again.
+
+    Parameters
+    ----------
+    dataset
+        Its name: oulad.
+    project
+        Folder of the project.
+    url
+        Other addresses to try, a mirror for instance, in this order.
+    lang
+        en or fr.
+    debug
+        Show the traceback of an error.
+    """
+    from vigie.data.fetch import OULAD_URLS, fetch_oulad
+    from vigie.errors import UsageError
+    from vigie.pipeline.console import Console
+    from vigie.settings import find_project, load_settings
+
+    use_language(lang or language_from_environment())
+    if dataset != "oulad":
+        raise UsageError(
+            _("There is no data set {name!r} to download.").format(name=dataset),
+            fix=_("There is: oulad."),
+        )
+    root = (project or find_project(Path.cwd())).resolve()
+    folder = root / str(load_settings(root, environ=os.environ).get("raw_dir"))
+    console = Console("dev")
+    with console.progress(_("downloading"), 1.0) as bar:
+        report = fetch_oulad(
+            folder,
+            urls=tuple(url) if url else OULAD_URLS,
+            progress=lambda done, total: bar.advance_to(done / total if total else 0.0),
+        )
+    if report.url:
+        console.line(_("Downloaded and checked: {path}").format(path=report.path))
+    else:
+        console.line(_("Already there, and checked: {path}").format(path=report.path))
+    for table, rows in report.row_counts.items():
+        console.line(f"   {table:<22} {rows:>12,}")
+    return ExitCode.OK
