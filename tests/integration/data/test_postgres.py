@@ -464,11 +464,12 @@ class TestPlaces:
         # As a venv in root's home, or in what mktemp makes.
         private = tmp_path / "private"
         private.mkdir(mode=0o700)
-        install = find_binary("postgres").parent.parent
-        shutil.copytree(install, private / install.name, symlinks=True)
-        monkeypatch.setattr(
-            postgres, "find_binary", lambda name: private / install.name / "bin" / name
-        )
+        package = find_binary("postgres").parents[2]
+        for place in package.parent.glob(f"{package.name}*"):
+            if place.is_dir():
+                shutil.copytree(place, private / place.name, symlinks=True)
+        programs = private / find_binary("postgres").parent.relative_to(package.parent)
+        monkeypatch.setattr(postgres, "find_binary", lambda name: programs / name)
         with open_embedded(folder) as address:
             assert works(address)
 
