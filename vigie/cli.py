@@ -6,9 +6,10 @@ Nothing heavy is imported here: ``vigie --help`` must be instant.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from cyclopts import App, CycloptsError
 
@@ -30,6 +31,7 @@ COMMANDS = {
         "run",
         "Show every setting, its value and where it comes from; secrets are masked.",
     ),
+    "db": ("db", "See, start, stop and query the project's database."),
     "fetch": ("data", "Download a public data set into data/raw/ (there is one: oulad)."),
     "sample": ("data", "Generate OULAD-shaped data that behaves like the real one."),
 }
@@ -84,7 +86,20 @@ def main_run(
 
 def console_script() -> None:
     """Run ``vigie`` as an installed command."""
-    sys.exit(main())
+    leave(main())
+
+
+def leave(code: int) -> NoReturn:
+    """End the process; after Ctrl-C without waiting for what libraries still do in threads."""
+    if code == ExitCode.INTERRUPTED:
+        import logging
+
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _language_asked(arguments: Sequence[str]) -> str:

@@ -5,11 +5,10 @@ The code is in ``vigie.pipeline.orchestrator``; ``vigie run`` is the same.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
-from vigie.cli import main_run
+from vigie.cli import leave, main_run
 from vigie.pipeline import orchestrator
 
 
@@ -48,4 +47,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -381,6 +381,39 @@ def test_ctrl_c_stops_says_so_and_the_same_command_resumes(project: Project) -> 
     assert ran(text)[-1] == "predict"
 
 
+@pytest.mark.parametrize("step", ["extract", "transform", "features", "train"])
+def test_ctrl_c_in_the_middle_of_a_library(finished: Project, step: str) -> None:
+    running = start(finished, "--steps", step, "--force")
+    wait_for(running, "STEP 1/1")
+    time.sleep(0.05)
+    begin = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    _out, err = running.communicate(timeout=20)
+    assert time.monotonic() - begin < 2
+    assert running.returncode == 130, err
+    assert "Resume: " in err
+    assert skipped(finished.run("--lang", "en"))
+
+
+def test_rows_that_do_not_fit_are_kept_for_whoever_mends_them(project: Project) -> None:
+    file = project.raw / "studentRegistration.csv"
+    lines = file.read_text("utf-8").splitlines(keepends=True)
+    lines[1:21] = ["=cmd|'/c calc'!A0,2013J,soon,x,\n"] * 20
+    file.write_text("".join(lines), "utf-8")
+    done = project.vigie("run", "--lang", "en")
+    assert done.returncode == 3
+    assert "20 of 700 rows of student_registration" in done.stderr
+    kept = project.folder / "data" / "quarantine" / "student_registration.csv"
+    assert str(kept.relative_to(project.folder)) in done.stderr
+    assert kept.stat().st_mode & 0o777 == 0o600
+    with kept.open(newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    assert [row["line"] for row in rows] == [str(line) for line in range(2, 22)]
+    assert all(row["text"].startswith("'=cmd") for row in rows)
+    (project.folder / "vigie.toml").write_text("[extract]\nmax_rejected = 0.05\n", "utf-8")
+    assert "20 rows of student_registration don't fit" in project.run("--lang", "en")
+
+
 def test_kill_and_resume_gives_the_same_predictions(project: Project, finished: Project) -> None:
     running = start(project)
     wait_for(running, "STEP 3/7")

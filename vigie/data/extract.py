@@ -13,6 +13,7 @@ from vigie.dataset.spec import Dataset
 from vigie.engine import open_duckdb
 from vigie.errors import TooManyRejected
 from vigie.i18n import _
+from vigie.spreadsheet import harmless_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +88,15 @@ def extract_tables(
 
 
 def write_rejected(path: Path, where: str, rejected: list[Rejected]) -> None:
-    """Write the rows set aside: file, line, reason and the row as it stood."""
+    """Write the rows set aside: file, line, reason and the row as it stood.
+
+    A row that a spreadsheet would run has an apostrophe before it.
+    """
     path.parent.mkdir(exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as opened:
         writer = csv.writer(opened, lineterminator="\n")
         writer.writerow(["file", "line", "reason", "text"])
-        writer.writerows([where, one.line, one.reason, one.text] for one in rejected)
+        writer.writerows([where, one.line, one.reason, harmless_text(one.text)] for one in rejected)
 
 
 def check_rejected(name: str, where: str, result: ReadResult, max_rejected: float) -> None:
@@ -109,7 +113,7 @@ def check_rejected(name: str, where: str, result: ReadResult, max_rejected: floa
             file=where, line=first.line, reason=first.reason, text=first.text[:120]
         ),
         fix=_(
-            "Mend the file, or raise [extract] max_rejected (now {limit}) if these rows can be "
-            "done without."
-        ).format(limit=max_rejected),
+            "Mend the file (data/quarantine/{table}.csv lists the rows), or raise [extract] "
+            "max_rejected (now {limit}) if they can be done without."
+        ).format(table=name, limit=max_rejected),
     )

@@ -22,7 +22,7 @@ from vigie.data.load_errors import (
     is_driver_error,
     read_failure,
 )
-from vigie.data.load_interrupt import Interrupt, run_interruptibly
+from vigie.data.load_interrupt import Interrupt
 from vigie.data.load_plan import COHORT, fit_name, plan_predictions, plan_tables
 from vigie.data.load_rows import (
     Source,
@@ -35,6 +35,7 @@ from vigie.data.load_session import load_in_transaction
 from vigie.data.load_sql import literal
 from vigie.data.load_transaction import Progress, Transaction, Watch
 from vigie.i18n import _
+from vigie.pipeline.interrupt import run_interruptibly
 
 if TYPE_CHECKING:
     from vigie.data.address import ConnectionString, DatabaseAddress
@@ -153,8 +154,9 @@ def _load(
     progress: Progress | None,
 ) -> LoadReport:
     """Try the whole load until it succeeds, fails for good, or has had its tries."""
+    interrupt = Interrupt()
 
-    def tries(interrupt: Interrupt) -> LoadReport:
+    def tries() -> LoadReport:
         for attempt, pause in enumerate([*PAUSES, None], start=1):
             watch = Watch(progress, interrupt)
             try:
@@ -180,7 +182,8 @@ def _load(
             return LoadReport(rows, watch.seconds, strategy, attempt)
         raise AssertionError("the last try has no pause after it")
 
-    return run_interruptibly(tries)
+    # The server rolls back by itself when the process ends: no need to see it happen.
+    return run_interruptibly(tries, stop=interrupt.request)
 
 
 def _load_once(

@@ -1,22 +1,10 @@
-"""Ctrl-C during a load: stops at once and stays a Ctrl-C.
-
-ADBC takes the signal while it waits for the server, turns it into a refused query, and looks at
-nothing while it sends rows. So the load runs beside the main thread, which stays free to hear.
-"""
+"""How a load that runs beside the main thread is told to stop."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from contextlib import suppress
-from contextvars import copy_context
-from typing import Any, TypeVar
-
-T = TypeVar("T")
-POLL_SECONDS = 0.2
-# The server rolls back by itself when the process ends: no need to see it happen.
-PATIENCE_SECONDS = 1.2
+from typing import Any
 
 
 class LoadInterrupted(Exception):
@@ -45,33 +33,3 @@ class Interrupt:
         """Sleep, or wake up where a stop is asked for."""
         self._requested.wait(seconds)
         self.check()
-
-
-def run_interruptibly(work: Callable[[Interrupt], T]) -> T:
-    """Return what `work` returns; an exception in the main thread meanwhile stops it first."""
-    interrupt = Interrupt()
-    if threading.current_thread() is not threading.main_thread():
-        return work(interrupt)
-    results: list[T] = []
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(work(interrupt))
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=copy_context().run, args=(run,), name="load", daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(POLL_SECONDS)
-    except BaseException:
-        give_up = time.monotonic() + PATIENCE_SECONDS
-        while thread.is_alive() and time.monotonic() < give_up:
-            interrupt.request()
-            thread.join(POLL_SECONDS)
-        raise
-    if failures:
-        raise failures[0]
-    return results[0]

@@ -7,7 +7,6 @@ the stored scores, not by their position, so that a model trained earlier can sc
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from vigie.errors import DataError, ModelError
 from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_write, write_json
+from vigie.spreadsheet import harmless_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,10 +40,6 @@ SCORE_DECIMALS = 6
 # A mean over trees is exact to about 15 digits; beyond the ninth, .3 may be .29999999999999993,
 # and a row would fall below a bound that it is shown to reach.
 _NOISE_DECIMALS = 9
-
-# What spreadsheets take for the beginning of a formula (OWASP, "CSV Injection").
-_FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
-_PLAIN_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 
 def risk_scores(model: Any, X: npt.NDArray[np.float32]) -> FloatArray:  # noqa: N803
@@ -228,26 +224,6 @@ def _quoted(cell: str) -> str:
     if any(mark in cell for mark in ',"\r\n'):
         return '"' + cell.replace('"', '""') + '"'
     return cell
-
-
-def harmless_text(text: str) -> str:
-    """Return `text` so that no spreadsheet takes it for a formula.
-
-    >>> harmless_text("=1+1"), harmless_text("-12"), harmless_text("o'clock")
-    ("'=1+1", '-12', "o'clock")
-    """
-    if _FORMULA.match(text) and not _PLAIN_NUMBER.fullmatch(text):
-        return f"'{text}"
-    return text
-
-
-def restore_text(cell: str) -> str:
-    """Return what ``harmless_text`` was given.
-
-    >>> restore_text("'=1+1"), restore_text("'t Hooft")
-    ('=1+1', "'t Hooft")
-    """
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def write_predictions_metadata(

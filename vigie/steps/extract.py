@@ -7,13 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vigie.data.extract import extract_tables
+from vigie.data.extract import ExtractedTable, extract_tables
 from vigie.data.raw_artifact import GENERATED_ENROLMENTS, RawSource, RawTables
 from vigie.dataset.sample import generate_sample
 from vigie.dataset.spec import Dataset
+from vigie.errors import TooManyRejected
 from vigie.i18n import _
-from vigie.pipeline.artifacts import atomic_folder, write_json
-from vigie.pipeline.step import StepContext
+from vigie.pipeline.artifacts import atomic_folder, atomic_write, write_json
+from vigie.pipeline.interrupt import run_interruptibly
+from vigie.pipeline.step import ProgressBar, StepContext
 
 SOURCE_FILE = "source.json"
 
@@ -29,7 +31,22 @@ def run(context: StepContext) -> None:
         source = raw.locate()
         target: Path = context.output("extracted").path
         with atomic_folder(target) as folder:
-            tables = extract_tables(
+            tables = _extract(context, dataset, source, folder, bar)
+            described = {name: asdict(table) for name, table in tables.items()}
+            write_json(folder / SOURCE_FILE, {"generated": source.generated, "tables": described})
+    _publish_rejected(context, target, dataset)
+    context.facts["generated"] = source.generated is not None
+    context.facts["rows"] = {name: table.rows for name, table in tables.items()}
+    context.facts["rejected"] = {n: t.rejected for n, t in tables.items() if t.rejected}
+    _tell(context, source, described)
+
+
+def _extract(
+    context: StepContext, dataset: Dataset, source: RawSource, folder: Path, bar: ProgressBar
+) -> dict[str, ExtractedTable]:
+    try:
+        return run_interruptibly(
+            lambda: extract_tables(
                 source.files,
                 dataset,
                 folder,
@@ -39,13 +56,11 @@ def run(context: StepContext) -> None:
                 memory_limit=context.services["memory_limit"],
                 on_table=lambda _table, share: bar.advance_to(share),
             )
-            described = {name: asdict(table) for name, table in tables.items()}
-            write_json(folder / SOURCE_FILE, {"generated": source.generated, "tables": described})
-    _publish_rejected(context, target, described)
-    context.facts["generated"] = source.generated is not None
-    context.facts["rows"] = {name: table.rows for name, table in tables.items()}
-    context.facts["rejected"] = {n: t.rejected for n, t in tables.items() if t.rejected}
-    _tell(context, source, described)
+        )
+    except TooManyRejected:
+        # Whoever has to mend them wants to see all of them.
+        _publish_rejected(context, folder, dataset)
+        raise
 
 
 def _generate(context: StepContext, folder: Path, bar: Any) -> None:
@@ -53,24 +68,25 @@ def _generate(context: StepContext, folder: Path, bar: Any) -> None:
     marker = folder / "GENERATED.json"
     if marker.is_file():
         return
-    generate_sample(
-        folder,
-        enrolments=GENERATED_ENROLMENTS,
-        seed=42,
-        progress=lambda share: bar.advance_to(share * 0.8),
+    run_interruptibly(
+        lambda: generate_sample(
+            folder,
+            enrolments=GENERATED_ENROLMENTS,
+            seed=42,
+            progress=lambda share: bar.advance_to(share * 0.8),
+        )
     )
 
 
-def _publish_rejected(
-    context: StepContext, extracted: Path, described: dict[str, dict[str, Any]]
-) -> None:
+def _publish_rejected(context: StepContext, extracted: Path, dataset: Dataset) -> None:
     """Copy the rows set aside to where people look for them; they are kept with the tables."""
     quarantine: Path = context.services["quarantine"]
-    for name, table in described.items():
+    for name in dataset.tables:
         published = quarantine / f"{name}.csv"
-        if table["rejected"]:
-            quarantine.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(extracted / "rejected" / f"{name}.csv", published)
+        rejected = extracted / "rejected" / f"{name}.csv"
+        if rejected.is_file():
+            with atomic_write(published) as path:
+                shutil.copyfile(rejected, path)
         else:
             published.unlink(missing_ok=True)
 

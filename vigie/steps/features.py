@@ -11,6 +11,7 @@ from vigie.engine import open_engine, read_parquet
 from vigie.features.build import Feature, build_features
 from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_write, write_json
+from vigie.pipeline.interrupt import run_interruptibly
 from vigie.pipeline.step import StepContext
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def run(context: StepContext) -> None:
     dataset: Dataset = context.services["dataset"]
     folder: Path = context.input("clean").path
     with context.progress(_("building the features"), None):
-        matrix, features, cohort = _build(context, dataset, folder)
+        matrix, features, cohort = run_interruptibly(lambda: _build(context, dataset, folder))
         _save(context, dataset, folder, matrix, features, cohort)
     context.facts["rows"], context.facts["features"] = (int(size) for size in matrix.shape)
     context.say(

@@ -9,6 +9,7 @@ from vigie.data.transform import TransformReport, transform_tables
 from vigie.dataset.spec import Dataset
 from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_folder, write_json
+from vigie.pipeline.interrupt import run_interruptibly
 from vigie.pipeline.step import StepContext
 
 SUMMARY_FILE = "summary.json"
@@ -24,14 +25,16 @@ def run(context: StepContext) -> None:
         context.progress(_("cleaning the tables"), None),
         atomic_folder(context.output("clean").path) as folder,
     ):
-        report = transform_tables(
-            extracted,
-            folder,
-            dataset,
-            cutoff=context.param("cutoff_days"),
-            sample_size=sample_size,
-            threads=context.services["threads"],
-            memory_limit=context.services["memory_limit"],
+        report = run_interruptibly(
+            lambda: transform_tables(
+                extracted,
+                folder,
+                dataset,
+                cutoff=context.param("cutoff_days"),
+                sample_size=sample_size,
+                threads=context.services["threads"],
+                memory_limit=context.services["memory_limit"],
+            )
         )
         summary = {
             **asdict(report),

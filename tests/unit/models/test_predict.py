@@ -14,15 +14,14 @@ from tests.unit.models.planted import KEY, PARAMS, planted
 from vigie.errors import DataError
 from vigie.models.predict import (
     SCORE_COLUMNS,
-    harmless_text,
     predict_table,
-    restore_text,
     risk_scores,
     score_table,
     write_predictions_csv,
     write_predictions_metadata,
 )
 from vigie.models.train import train_forest
+from vigie.spreadsheet import harmless_text, restore_text
 
 
 @pytest.fixture(scope="module")
