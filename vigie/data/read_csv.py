@@ -8,31 +8,27 @@ numbers (it rounds), and bytes that aren't UTF-8.
 
 from __future__ import annotations
 
-import codecs
-import csv
-import gzip
-import io
-import shutil
-import threading
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
+from vigie.data.csv_file import (
+    Header,
+    MixedLineEnds,
+    NotUtf8,
+    copy_as_utf8,
+    plain_path,
+    read_header,
+    verified,
+)
 from vigie.data.raw_files import RawFile
 from vigie.dataset.spec import Column, Table
 from vigie.engine import count_rows, quote_name, quote_text, scan_parquet, to_parquet
-from vigie.errors import DataError
 from vigie.i18n import _
-from vigie.names import suggest
 
 if TYPE_CHECKING:
     import duckdb
 
-DELIMITERS = (",", ";", "\t", "|")
 SQL_TYPES = {
     "text": "VARCHAR",
     "integer": "BIGINT",
@@ -42,7 +38,6 @@ SQL_TYPES = {
     "timestamp": "TIMESTAMP",
     "boolean": "BOOLEAN",
 }
-_CHUNK = 1 << 20
 _MARK = "vigie_bad_value"
 
 
@@ -63,20 +58,6 @@ class ReadResult:
     rejected: list[Rejected] = field(default_factory=list)
     extra_columns: tuple[str, ...] = ()
     encoding: str = "utf-8"
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    names: tuple[str, ...]
-    delimiter: str
-
-
-class _NotUtf8(Exception):
-    """The bytes are not UTF-8 (internal signal to read the file again as cp1252)."""
-
-
-class _MixedLineEnds(Exception):
-    """The lines end in different ways (internal signal to read a normalised copy)."""
 
 
 def read_csv_to_parquet(
@@ -104,105 +85,29 @@ def read_csv_to_parquet(
     DataError
         When a declared column is missing or the file is not a CSV.
     """
-    with _plain_path(raw, scratch, where) as path:
-        header = _read_header(path, table, where)
-        with _verified(path, where):
+    with plain_path(raw, scratch, where) as path:
+        header = read_header(path, table, where)
+        with verified(path, where):
             try:
                 return _read(connection, path, header, table, target, "utf-8")
-            except _NotUtf8:
-                copy = _copy(path, scratch, encoding="cp1252", where=where)
-            except _MixedLineEnds:
-                copy = _copy(path, scratch, encoding="utf-8", where=where)
+            except NotUtf8:
+                copy = copy_as_utf8(path, scratch, encoding="cp1252", where=where)
+            except MixedLineEnds:
+                copy = copy_as_utf8(path, scratch, encoding="utf-8", where=where)
             encoding = "cp1252" if copy.name.endswith("cp1252") else "utf-8"
             try:
                 return _read(connection, copy, header, table, target, encoding)
-            except _NotUtf8:
-                again = _copy(path, scratch, encoding="cp1252", where=where)
+            except NotUtf8:
+                again = copy_as_utf8(path, scratch, encoding="cp1252", where=where)
                 return _read(connection, again, header, table, target, "cp1252")
             finally:
                 copy.unlink(missing_ok=True)
 
 
-@contextmanager
-def _plain_path(raw: RawFile, scratch: Path, where: str) -> Iterator[Path]:
-    """Yield a path that DuckDB can open; a zip's member is unpacked, its checksum verified."""
-    if raw.member is None:
-        yield raw.path
-        return
-    suffix = ".csv.gz" if raw.member.lower().endswith(".gz") else ".csv"
-    copy = scratch / f"{raw.table}{suffix}"
-    try:
-        with zipfile.ZipFile(raw.path) as archive, archive.open(raw.member) as source:
-            with copy.open("wb") as sink:
-                shutil.copyfileobj(source, sink, _CHUNK)
-        yield copy
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise _unreadable(where, error) from error
-    finally:
-        copy.unlink(missing_ok=True)
-
-
-def _open_bytes(path: Path) -> BinaryIO:
-    if path.name.lower().endswith(".gz"):
-        return cast("BinaryIO", gzip.open(path))
-    return path.open("rb")
-
-
-def _read_header(path: Path, table: Table, where: str) -> _Header:
-    try:
-        with _open_bytes(path) as opened:
-            line = opened.readline(_CHUNK)
-    except (OSError, EOFError, zlib.error) as error:
-        raise _unreadable(where, error) from error
-    # Lines may end in CR alone, which readline doesn't know.
-    line = (line.removeprefix(codecs.BOM_UTF8).splitlines() or [b""])[0]
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError:
-        text = line.decode("cp1252", errors="replace")
-    wanted = list(table.columns)
-    best = _Header((), ",")
-    for delimiter in DELIMITERS:
-        try:
-            names = next(csv.reader(io.StringIO(text), delimiter=delimiter), [])
-        except csv.Error as error:
-            raise _unreadable(where, error) from error
-        header = _Header(tuple(name.strip() for name in names), delimiter)
-        if len(set(wanted) & set(header.names)) > len(set(wanted) & set(best.names)):
-            best = header
-        best = best if best.names else header
-    _check_header(best.names, wanted, where)
-    return best
-
-
-def _check_header(names: Sequence[str], wanted: Sequence[str], where: str) -> None:
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        first = missing[0]
-        near = suggest(first, [name for name in names if name not in wanted])
-        shown = ", ".join(names)[:200] or _("nothing")
-        raise DataError(
-            _("Columns are missing: {columns}.").format(columns=", ".join(missing)),
-            where=_("{file}, line 1; it has: {names}").format(file=where, names=shown),
-            fix=_("Rename column {near!r} to {name!r}, or correct the declaration.").format(
-                near=near, name=first
-            )
-            if near
-            else _("Export the file again with these columns, or correct the declaration."),
-        )
-    twice = sorted({name for name in names if list(names).count(name) > 1})
-    if twice:
-        raise DataError(
-            _("Columns appear twice: {columns}.").format(columns=", ".join(twice)),
-            where=_("{file}, line 1").format(file=where),
-            fix=_("Give each column a name of its own."),
-        )
-
-
 def _read(
     connection: duckdb.DuckDBPyConnection,
     path: Path,
-    header: _Header,
+    header: Header,
     table: Table,
     target: Path,
     encoding: str,
@@ -219,7 +124,7 @@ def _read(
     return ReadResult(rows, rejected, extra, encoding)
 
 
-def _fast_sql(path: Path, header: _Header, table: Table) -> str:
+def _fast_sql(path: Path, header: Header, table: Table) -> str:
     """Return SQL that reads all rows and fails at the first value that parses but doesn't fit."""
     whole = ("integer", "day")
     types = {
@@ -247,7 +152,7 @@ def _fast_sql(path: Path, header: _Header, table: Table) -> str:
 def _read_closely(
     connection: duckdb.DuckDBPyConnection,
     path: Path,
-    header: _Header,
+    header: Header,
     table: Table,
     target: Path,
 ) -> list[Rejected]:
@@ -360,9 +265,9 @@ def _structural_rejects(connection: duckdb.DuckDBPyConnection) -> list[Rejected]
         "FROM reject_errors GROUP BY line ORDER BY line"
     ).fetchall()
     if any(kind == "INVALID ENCODING" for _line, kind, _column, _raw in rows):
-        raise _NotUtf8
+        raise NotUtf8
     if any(kind == "UNQUOTED VALUE" and "\r" in (raw or "") for _line, kind, _column, raw in rows):
-        raise _MixedLineEnds
+        raise MixedLineEnds
     reasons = {
         "CAST": _("{column}: not a number"),
         "MISSING COLUMNS": _("too few columns"),
@@ -381,7 +286,7 @@ def _forget_rejects(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("DROP TABLE IF EXISTS reject_scans")
 
 
-def _source(path: Path, header: _Header, types: dict[str, str], table: Table) -> str:
+def _source(path: Path, header: Header, types: dict[str, str], table: Table) -> str:
     columns = ", ".join(
         f"{quote_text(name)}: {quote_text(types.get(name, 'VARCHAR'))}" for name in header.names
     )
@@ -393,7 +298,7 @@ def _source(path: Path, header: _Header, types: dict[str, str], table: Table) ->
     )
 
 
-def _coalesced(header: _Header, table: Table) -> str:
+def _coalesced(header: Header, table: Table) -> str:
     return ", ".join(
         f"coalesce({quote_name(name)}, '')" for name in header.names if name in table.columns
     )
@@ -413,56 +318,9 @@ def _run(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         if _MARK in message:
             raise _BadValue from error
         if "unicode" in message.lower() or "utf-8" in message.lower():
-            raise _NotUtf8 from error
+            raise NotUtf8 from error
         if "state machine" in message or "new_line" in message:
-            raise _MixedLineEnds from error
+            raise MixedLineEnds from error
         raise
     except duckdb.ConversionException as error:
         raise _BadValue from error
-
-
-def _copy(path: Path, scratch: Path, *, encoding: str, where: str) -> Path:
-    """Return a UTF-8 copy with LF line ends; bytes that cp1252 doesn't know become U+FFFD."""
-    copy = scratch / f"{path.name.split('.')[0]}.csv.from-{encoding}"
-    try:
-        with _open_bytes(path) as source:
-            text = io.TextIOWrapper(source, encoding=encoding, errors="replace", newline=None)
-            with copy.open("w", encoding="utf-8", newline="\n") as sink:
-                shutil.copyfileobj(text, sink, _CHUNK)
-    except (OSError, EOFError, zlib.error) as error:
-        raise _unreadable(where, error) from error
-    return copy
-
-
-@contextmanager
-def _verified(path: Path, where: str) -> Iterator[None]:
-    """Check a gzip stream to its end beside the block; DuckDB takes a broken-off one for whole."""
-    if not path.name.lower().endswith(".gz"):
-        yield
-        return
-    faults: list[Exception] = []
-
-    def drain() -> None:
-        try:
-            with gzip.open(path) as opened:
-                while opened.read(_CHUNK):
-                    pass
-        except (OSError, EOFError, zlib.error) as error:
-            faults.append(error)
-
-    thread = threading.Thread(target=drain, name="verify-gzip", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-        if faults:
-            raise _unreadable(where, faults[0]) from faults[0]
-
-
-def _unreadable(where: str, error: Exception) -> DataError:
-    return DataError(
-        _("The file can't be read to its end: {reason}").format(reason=error),
-        where=where,
-        fix=_("It is damaged or not what its name says; copy or download it again."),
-    )

@@ -23,6 +23,7 @@ from vigie.dataset.spec import (
 )
 from vigie.engine import materialized, with_expressions
 from vigie.errors import DeclarationError
+from vigie.features.feature import Feature, aggregate_label, feature_name, label_of_category, slug
 from vigie.i18n import _
 
 if TYPE_CHECKING:
@@ -33,37 +34,6 @@ AGE = "vigie_age_days"
 _WITHIN = "vigie_within_"
 # Zero is what "nothing happened" means for these; for the others it is "not known".
 _ZERO_WHEN_NOTHING = frozenset({"sum", "count", "active_days"})
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One column of the feature matrix and where it comes from."""
-
-    name: str
-    kind: str
-    label: Label
-    source: str
-    column: str | None = None
-    clock: str | None = None
-    aggregate: str | None = None
-    window_days: int | None = None
-    category: str | None = None
-    categories: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for the metadata file."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "label": {"en": self.label.en, "fr": self.label.fr},
-            "source": self.source,
-            "column": self.column,
-            "clock": self.clock,
-            "aggregate": self.aggregate,
-            "window_days": self.window_days,
-            "category": self.category,
-            "categories": list(self.categories),
-        }
 
 
 @dataclass(slots=True)
@@ -138,11 +108,18 @@ def _attribute(group: AttributeFeature, cohort: ibis.Table, dataset: Dataset) ->
     value = view[column]
     if group.categories:
         columns = {
-            f"{group.name}_{_slug(one)}": (value == one).fill_null(False).cast("int8")  # noqa: FBT003
+            f"{group.name}_{slug(one)}": (value == one).fill_null(False).cast("int8")  # noqa: FBT003
             for one in group.categories
         }
         features = [
-            Feature(name, "category", _joined(group.label, one), source, group.column, category=one)
+            Feature(
+                name,
+                "category",
+                label_of_category(group.label, one),
+                source,
+                group.column,
+                category=one,
+            )
             for name, one in zip(columns, group.categories, strict=True)
         ]
         return _Part(view.select(COHORT_ID, **columns), features)
@@ -222,13 +199,13 @@ def _from_days(
         value = by_day[f"s_{_value_name(measure)}"]
         for aggregate in measure.aggregates:
             for window in measure.windows or (None,):
-                name = _feature_name(group.name, measure.name, aggregate, window)
+                name = feature_name(group.name, measure.name, aggregate, window)
                 columns[name] = _day_aggregate(aggregate, by_day, value, window)
                 features.append(
                     Feature(
                         name,
                         "aggregate",
-                        _aggregate_label(measure.label, aggregate, window),
+                        aggregate_label(measure.label, aggregate, window),
                         group.table,
                         measure.column or measure.expression,
                         clock,
@@ -274,9 +251,9 @@ def _by_category(group: EventFeatures, measure: Measure, daily: ibis.Table, cloc
     columns: dict[str, Any] = {}
     features: list[Feature] = []
     for one in measure.by.values:
-        name = f"{_feature_name(group.name, measure.name, 'sum', None)}_{_slug(one)}"
+        name = f"{feature_name(group.name, measure.name, 'sum', None)}_{slug(one)}"
         columns[name] = total["value"].sum(where=total[category] == one)
-        label = _joined(measure.label, one)
+        label = label_of_category(measure.label, one)
         features.append(
             Feature(name, "aggregate", label, group.table, measure.column, clock, "sum", None, one)
         )
@@ -298,7 +275,7 @@ def _expected(
         for aggregate in measure.aggregates:
             if aggregate == "last":
                 continue
-            name = _feature_name(group.name, measure.name, aggregate, None)
+            name = feature_name(group.name, measure.name, aggregate, None)
             columns[name] = _pair_aggregate(aggregate, pairs, measure)
             features.append(_expected_feature(group, measure, aggregate, name, dataset))
     zero = {f.name for f in features if f.aggregate in _ZERO_WHEN_NOTHING}
@@ -385,7 +362,7 @@ def _last_value(
     rows = pairs if measure.when is None else pairs.filter(pairs[f"w_{measure.name}"])
     order = [ibis.desc(rows[name]) for name in measure.order_by]
     numbered = rows.mutate(vigie_rank=ibis.row_number().over(group_by=COHORT_ID, order_by=order))
-    name = _feature_name(group.name, measure.name, "last", None)
+    name = feature_name(group.name, measure.name, "last", None)
     last = numbered.filter(numbered["vigie_rank"] == 0).select(
         COHORT_ID, **{name: numbered[_value_name(measure)]}
     )
@@ -398,7 +375,7 @@ def _expected_feature(
     return Feature(
         name,
         "aggregate",
-        _aggregate_label(measure.label, aggregate, None),
+        aggregate_label(measure.label, aggregate, None),
         f"{group.due}, {group.events}",
         measure.column or measure.expression or measure.when,
         f"{group.due_clock}, {_clock_of(group.events, dataset)}",
@@ -455,45 +432,3 @@ def _clock_of(table: str, dataset: Dataset) -> str:
             fix=_("Name the column that says when a row became known."),
         )
     return clock
-
-
-def _feature_name(group: str, measure: str, aggregate: str, window: int | None) -> str:
-    parts = [group] if measure in {group, aggregate} else [group, measure]
-    return "_".join([*parts, aggregate, *([f"{window}d"] if window else [])])
-
-
-def _slug(text: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in text.lower()).strip("_")
-
-
-def _joined(label: Label, value: str) -> Label:
-    return Label(en=f"{label.en}: {value}", fr=f"{label.fr} : {value}")
-
-
-_AGGREGATE_LABELS = {
-    "sum": Label(en="{0}", fr="{0}"),
-    "count": Label(en="{0} (number)", fr="{0} (nombre)"),
-    "mean": Label(en="{0} (mean)", fr="{0} (moyenne)"),
-    "std": Label(en="{0} (standard deviation)", fr="{0} (écart type)"),
-    "min": Label(en="{0} (lowest)", fr="{0} (minimum)"),
-    "max": Label(en="{0} (highest)", fr="{0} (maximum)"),
-    "last": Label(en="{0} (latest)", fr="{0} (dernière valeur)"),
-    "share": Label(en="{0} (share)", fr="{0} (part)"),
-    "active_days": Label(en="active days", fr="jours d'activité"),
-    "days_since_last": Label(
-        en="days since the latest {0}", fr="{0} (jours depuis la dernière fois)"
-    ),
-    "days_since_first": Label(
-        en="days since the first {0}", fr="{0} (jours depuis la première fois)"
-    ),
-    "trend": Label(en="{0} (trend)", fr="{0} (tendance)"),
-}
-
-
-def _aggregate_label(label: Label, aggregate: str, window: int | None) -> Label:
-    form = _AGGREGATE_LABELS[aggregate]
-    english, french = form.en.format(label.en), form.fr.format(label.fr)
-    if window is not None:
-        english += f", last {window} days"
-        french += f", {window} derniers jours"
-    return Label(en=english, fr=french)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from vigie.dataset.spec import Dataset
 from vigie.engine import open_engine, read_parquet
-from vigie.features.build import Feature, build_features
+from vigie.features.build import build_features
+from vigie.features.feature import Feature
 from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_write, write_json
 from vigie.pipeline.interrupt import run_interruptibly

@@ -1,0 +1,168 @@
+"""A raw file as it lies on the disk: its bytes, its encoding, its header."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import shutil
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from vigie.data.raw_files import RawFile
+from vigie.dataset.spec import Table
+from vigie.errors import DataError
+from vigie.i18n import _
+from vigie.names import suggest
+
+DELIMITERS = (",", ";", "\t", "|")
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first line of a file: its names in their order, and what separates them."""
+
+    names: tuple[str, ...]
+    delimiter: str
+
+
+class NotUtf8(Exception):
+    """The bytes are not UTF-8 (internal signal to read the file again as cp1252)."""
+
+
+class MixedLineEnds(Exception):
+    """The lines end in different ways (internal signal to read a normalised copy)."""
+
+
+@contextmanager
+def plain_path(raw: RawFile, scratch: Path, where: str) -> Iterator[Path]:
+    """Yield a path that DuckDB can open; a zip's member is unpacked, its checksum verified."""
+    if raw.member is None:
+        yield raw.path
+        return
+    suffix = ".csv.gz" if raw.member.lower().endswith(".gz") else ".csv"
+    copy = scratch / f"{raw.table}{suffix}"
+    try:
+        with zipfile.ZipFile(raw.path) as archive, archive.open(raw.member) as source:
+            with copy.open("wb") as sink:
+                shutil.copyfileobj(source, sink, _CHUNK)
+        yield copy
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise unreadable(where, error) from error
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """Open a file, unpacked where it is a gzip stream."""
+    if path.name.lower().endswith(".gz"):
+        return cast("BinaryIO", gzip.open(path))
+    return path.open("rb")
+
+
+def read_header(path: Path, table: Table, where: str) -> Header:
+    """Return the header, or raise ``DataError`` where it lacks a declared column."""
+    try:
+        with open_bytes(path) as opened:
+            line = opened.readline(_CHUNK)
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(where, error) from error
+    # Lines may end in CR alone, which readline doesn't know.
+    line = (line.removeprefix(codecs.BOM_UTF8).splitlines() or [b""])[0]
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        text = line.decode("cp1252", errors="replace")
+    wanted = list(table.columns)
+    best = Header((), ",")
+    for delimiter in DELIMITERS:
+        try:
+            names = next(csv.reader(io.StringIO(text), delimiter=delimiter), [])
+        except csv.Error as error:
+            raise unreadable(where, error) from error
+        header = Header(tuple(name.strip() for name in names), delimiter)
+        if len(set(wanted) & set(header.names)) > len(set(wanted) & set(best.names)):
+            best = header
+        best = best if best.names else header
+    _check_header(best.names, wanted, where)
+    return best
+
+
+def _check_header(names: Sequence[str], wanted: Sequence[str], where: str) -> None:
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        first = missing[0]
+        near = suggest(first, [name for name in names if name not in wanted])
+        shown = ", ".join(names)[:200] or _("nothing")
+        raise DataError(
+            _("Columns are missing: {columns}.").format(columns=", ".join(missing)),
+            where=_("{file}, line 1; it has: {names}").format(file=where, names=shown),
+            fix=_("Rename column {near!r} to {name!r}, or correct the declaration.").format(
+                near=near, name=first
+            )
+            if near
+            else _("Export the file again with these columns, or correct the declaration."),
+        )
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise DataError(
+            _("Columns appear twice: {columns}.").format(columns=", ".join(twice)),
+            where=_("{file}, line 1").format(file=where),
+            fix=_("Give each column a name of its own."),
+        )
+
+
+def copy_as_utf8(path: Path, scratch: Path, *, encoding: str, where: str) -> Path:
+    """Return a UTF-8 copy with LF line ends; bytes that cp1252 doesn't know become U+FFFD."""
+    copy = scratch / f"{path.name.split('.')[0]}.csv.from-{encoding}"
+    try:
+        with open_bytes(path) as source:
+            text = io.TextIOWrapper(source, encoding=encoding, errors="replace", newline=None)
+            with copy.open("w", encoding="utf-8", newline="\n") as sink:
+                shutil.copyfileobj(text, sink, _CHUNK)
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(where, error) from error
+    return copy
+
+
+@contextmanager
+def verified(path: Path, where: str) -> Iterator[None]:
+    """Check a gzip stream to its end beside the block; DuckDB takes a broken-off one for whole."""
+    if not path.name.lower().endswith(".gz"):
+        yield
+        return
+    faults: list[Exception] = []
+
+    def drain() -> None:
+        try:
+            with gzip.open(path) as opened:
+                while opened.read(_CHUNK):
+                    pass
+        except (OSError, EOFError, zlib.error) as error:
+            faults.append(error)
+
+    thread = threading.Thread(target=drain, name="verify-gzip", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        if faults:
+            raise unreadable(where, faults[0]) from faults[0]
+
+
+def unreadable(where: str, error: Exception) -> DataError:
+    """Return what to raise for a file that breaks off or is no such file."""
+    return DataError(
+        _("The file can't be read to its end: {reason}").format(reason=error),
+        where=where,
+        fix=_("It is damaged or not what its name says; copy or download it again."),
+    )
