@@ -274,13 +274,15 @@ def test_changed_code_counts_and_a_comment_does_not(tmp_path: Path) -> None:
     steps = "--mode dev --lang en --steps extract transform features"
     run = f"{sys.executable} -m src.pipeline.orchestrator {steps}"
     assert checkout.bash(run).returncode == 0
-    helper = checkout.folder / "vigie" / "features" / "build.py"
+    helper = checkout.folder / "vigie" / "features" / "feature.py"
     text = helper.read_text("utf-8")
     helper.write_text(text + "\n# a remark\n", "utf-8")
     assert skipped(checkout.bash(run).stdout) == ["extract", "transform", "features"]
-    helper.write_text(text.replace('.strip("_")', '.strip("_ ")'), "utf-8")
+    changed = text.replace('.strip("_")', '.strip("_ ")')
+    assert changed != text
+    helper.write_text(changed, "utf-8")
     plan = checkout.bash(f"{run} --explain").stdout
-    assert "the code changed: vigie.features.build" in plan
+    assert "the code changed: vigie.features.feature" in plan
     assert plan.count("skip ") == 2
 
 
