@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.faults.tally import pytest_terminal_summary as pytest_terminal_summary
 from tests.tiny_oulad import TinyOulad
 from vigie.dataset.spec import Dataset, parse_dataset, read_declaration
 

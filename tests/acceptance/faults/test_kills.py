@@ -1,0 +1,186 @@
+"""Kill -9 at any moment of any step: the same command finishes, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.acceptance.faults.conftest import VARIANTS, MakeProject, Reference
+from tests.acceptance.faults.live import BETWEEN, PHASES, STEPS, LiveRun
+from tests.acceptance.faults.outputs import (
+    differing,
+    file_hashes,
+    half_made,
+    leftovers,
+    processes_of,
+    table_hashes,
+)
+from tests.acceptance.faults.tally import Tally
+from tests.acceptance.project import Project
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
+KILLS = int(os.environ.get("VIGIE_FAULTS_KILLS", "200"))
+PROJECTS = int(os.environ.get("VIGIE_FAULTS_PROJECTS", "2"))
+# Who is killed: the run, its process group, one of its children, the server's first process, the
+# session that works for the run, or everything at once.
+KINDS = ("run", "run", "run", "group", "group", "child", "server", "backend", "power")
+OUTLIVED_BY_THE_RUN = ("child", "server", "backend")
+# Faults at each phase of a round, on average a little more than two.
+TIMES = (1, 2, 3)
+NAMES = {
+    "run": "kill -9 of the run",
+    "group": "kill -9 of its process group",
+    "child": "kill -9 of a child (initdb, git)",
+    "server": "kill -9 of the server",
+    "backend": "kill -9 of the server's session",
+    "power": "kill -9 of run and server at once",
+}
+
+
+class Lost(AssertionError):
+    """A fault cost something."""
+
+
+@dataclass
+class Campaign:
+    """Rounds of kills in one project: each round ends with a run that finishes its work.
+
+    A round asks for other results than those that are there (another cut-off), or begins with
+    nothing, not even the server's data.
+    """
+
+    project: Project
+    reference: Reference
+    rng: random.Random
+    number: int = 0
+    fresh: bool = True
+    struck: list[tuple[str, str]] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+
+    def round(self) -> list[tuple[str, str]]:
+        """Kill again and again until the work is done; return what was killed, and when."""
+        self.number += 1
+        self.struck, self.told = [], []
+        variant = VARIANTS[self.number % 2]
+        # A limit that changes nothing, but that the first step depends on.
+        environ = {"VIGIE_EXTRACT__MAX_REJECTED": f"0.{100 + self.number}"}
+        before = self._successes()
+        done = False
+        for phase in self._moments():
+            done = self._attempt(phase, variant, environ)
+            if done:
+                break
+        if not done:
+            self._finish(LiveRun.start(self.project, "--cutoff-days", variant, **environ))
+        self._check_result(variant, before)
+        self.fresh = False
+        return self.struck
+
+    def _moments(self) -> list[str]:
+        """Return the phases to strike at, in their order; "" is any moment of the whole run."""
+        moments = [phase for phase in PHASES for _time in range(self.rng.choice(TIMES))]
+        for _time in range(3):
+            moments.insert(self.rng.randrange(len(moments)), "")
+        return moments
+
+    def _attempt(self, phase: str, variant: str, environ: dict[str, str]) -> bool:
+        """Start the run and strike; return whether it finished all the same."""
+        run = LiveRun.start(self.project, "--cutoff-days", variant, **environ)
+        seconds = self.reference.seconds
+        if phase:
+            alive = run.wait_for(phase) and run.sleep(self.rng.uniform(0, 1.1 * seconds[phase]))
+        else:
+            alive = run.sleep(self.rng.uniform(0, sum(seconds.values())))
+        if not alive:
+            self._finish(run)
+            return True
+        kind, moment = self.rng.choice(KINDS), run.phase
+        kind = run.strike(kind)
+        self.struck.append((kind, moment))
+        self.told.append(f"{kind} in {moment}")
+        if kind in OUTLIVED_BY_THE_RUN:
+            code = run.finish()
+            self._expect(code in (0, 1, 5), f"exit {code} after {kind}: {run.errors}")
+            self._expect("Traceback" not in run.errors, run.errors)
+            self._expect("defect" not in run.errors, run.errors)
+            self._expect(code == 0 or "Fix:" in run.errors, run.errors)
+            if code == 0:
+                return True
+        self._check_files()
+        return False
+
+    def _finish(self, run: LiveRun) -> None:
+        code = run.finish()
+        self._expect(code == 0, f"exit {code}: {run.text}{run.errors}")
+
+    def _check_files(self) -> None:
+        wrong = half_made(self.project.folder, self.reference.files.values())
+        self._expect(not wrong, f"neither old nor new: {wrong}")
+
+    def _check_result(self, variant: str, before: Counter[str]) -> None:
+        again = Counter(self._successes())
+        again.subtract(before)
+        self._expect(
+            all(again[step] == 1 for step in STEPS), f"steps did not succeed once each: {again}"
+        )
+        wrong = differing(file_hashes(self.project.folder), self.reference.files[variant])
+        self._expect(not wrong, f"files differ: {wrong}")
+        self._check_files()
+        wrong = differing(table_hashes(self.project), self.reference.tables[variant])
+        self._expect(not wrong, f"tables differ: {wrong}")
+        alive = processes_of(self.project.folder)
+        self._expect(not alive, f"still alive: {alive}")
+        self._expect(not (left := leftovers(self.project)), f"left over: {left}")
+
+    def _successes(self) -> Counter[str]:
+        path = self.project.folder / ".vigie" / "ledger_dev.jsonl"
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        outcomes = [json.loads(line) for line in lines]
+        return Counter(one["step"] for one in outcomes if one["status"] == "success")
+
+    def _expect(self, holds: bool, what: str) -> None:
+        if not holds:
+            raise Lost(f"{self.project.folder}: {' > '.join(self.told)}\n{what}")
+
+
+def test_kills_at_random_moments_lose_nothing(
+    reference: Reference, make_project: MakeProject, tally: Tally
+) -> None:
+    seed = os.environ.get("VIGIE_FAULTS_SEED", secrets.token_hex(4))
+    lost: list[str] = []
+    per_project = -(-KILLS // PROJECTS)
+
+    def campaign(number: int) -> None:
+        rng = random.Random(f"{seed}-{number}")
+        tried = 0
+        running = Campaign(make_project(f"kills {number}"), reference, rng)
+        while tried < per_project:
+            # Now and then from the very beginning, the making of the server's data included.
+            if running.number >= 3:
+                running = Campaign(make_project(f"kills {number}"), reference, rng)
+            try:
+                running.round()
+            except Lost as error:
+                lost.append(str(error))
+            survived = not (lost and lost[-1].startswith(f"{running.project.folder}:"))
+            for kind, moment in running.struck:
+                tally.add(NAMES[kind], moment, survived=survived)
+            tried += len(running.struck)
+            if not survived:
+                running = Campaign(make_project(f"kills {number}"), reference, rng)
+
+    with ThreadPoolExecutor(PROJECTS) as pool:
+        list(pool.map(campaign, range(PROJECTS)))
+    assert not lost, f"seed {seed}\n" + "\n\n".join(lost)
+    moments = Counter[str]()
+    for counted in tally.counts.values():
+        moments.update({moment: pair[0] for moment, pair in counted.items()})
+    assert set(moments) >= set(PHASES) - {BETWEEN}, moments
