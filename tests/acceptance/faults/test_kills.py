@@ -31,10 +31,14 @@ KILLS = int(os.environ.get("VIGIE_FAULTS_KILLS", "200"))
 PROJECTS = int(os.environ.get("VIGIE_FAULTS_PROJECTS", "2"))
 # Who is killed: the run, its process group, one of its children, the server's first process, the
 # session that works for the run, or everything at once.
-KINDS = ("run", "run", "run", "group", "group", "child", "server", "backend", "power")
+KINDS = ("run", "run", "run", "group", "group", "child", "power")
+DATABASE_KINDS = (*KINDS, "server", "server", "backend", "backend")
+# Where the run works with the server; elsewhere it would not notice before long.
+DATABASE_PHASES = ("server", "load", "predict")
 OUTLIVED_BY_THE_RUN = ("child", "server", "backend")
 # Faults at each phase of a round, on average a little more than two.
 TIMES = (1, 2, 3)
+SHORT_SECONDS = 2.0
 NAMES = {
     "run": "kill -9 of the run",
     "group": "kill -9 of its process group",
@@ -61,7 +65,6 @@ class Campaign:
     reference: Reference
     rng: random.Random
     number: int = 0
-    fresh: bool = True
     struck: list[tuple[str, str]] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
 
@@ -69,7 +72,7 @@ class Campaign:
         """Kill again and again until the work is done; return what was killed, and when."""
         self.number += 1
         self.struck, self.told = [], []
-        variant = VARIANTS[self.number % 2]
+        variant = VARIANTS[(self.number - 1) % 2]
         # A limit that changes nothing, but that the first step depends on.
         environ = {"VIGIE_EXTRACT__MAX_REJECTED": f"0.{100 + self.number}"}
         before = self._successes()
@@ -81,7 +84,6 @@ class Campaign:
         if not done:
             self._finish(LiveRun.start(self.project, "--cutoff-days", variant, **environ))
         self._check_result(variant, before)
-        self.fresh = False
         return self.struck
 
     def _moments(self) -> list[str]:
@@ -96,13 +98,17 @@ class Campaign:
         run = LiveRun.start(self.project, "--cutoff-days", variant, **environ)
         seconds = self.reference.seconds
         if phase:
-            alive = run.wait_for(phase) and run.sleep(self.rng.uniform(0, 1.1 * seconds[phase]))
+            alive = run.wait_for(phase) and run.sleep(self.rng.uniform(0, 0.9 * seconds[phase]))
         else:
-            alive = run.sleep(self.rng.uniform(0, sum(seconds.values())))
+            # Most of a run that resumes is short.
+            alive = run.sleep(self.rng.uniform(0, seconds["launch"] + SHORT_SECONDS))
         if not alive:
             self._finish(run)
             return True
-        kind, moment = self.rng.choice(KINDS), run.phase
+        moment = run.phase
+        kinds = DATABASE_KINDS if moment in DATABASE_PHASES else KINDS
+        # The server's data are being made: the only time that a run has a child for long.
+        kind = self.rng.choice((*kinds, *["child"] * 6) if self._is_making_server() else kinds)
         kind = run.strike(kind)
         self.struck.append((kind, moment))
         self.told.append(f"{kind} in {moment}")
@@ -116,6 +122,9 @@ class Campaign:
                 return True
         self._check_files()
         return False
+
+    def _is_making_server(self) -> bool:
+        return any((self.project.folder / ".vigie").glob("postgres.making*"))
 
     def _finish(self, run: LiveRun) -> None:
         code = run.finish()
