@@ -1,0 +1,70 @@
+"""What the checks may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from vigie.data.raw_artifact import RawTables
+from vigie.dataset.spec import Dataset
+from vigie.paths import ProjectPaths
+from vigie.pipeline.ledger import Ledger
+from vigie.pipeline.runner import Pipeline
+from vigie.settings import LoadedSettings
+
+
+@dataclass(frozen=True, slots=True)
+class CheckContext:
+    """The project and mode that are looked at; nothing in it is changed.
+
+    Parameters
+    ----------
+    settings
+        All settings, flags included.
+    paths
+        Of the mode that is about to run.
+    dataset
+        The declaration.
+    raw
+        The raw files as that mode takes them: prod generates none.
+    open_dev
+        Gives dev's steps, with their present values and code, and dev's ledger, opened without
+        repair; its artifacts are not looked at. Called by the checks that need it.
+    """
+
+    settings: LoadedSettings
+    paths: ProjectPaths
+    dataset: Dataset
+    raw: RawTables
+    open_dev: Callable[[], Pipeline]
+    _known: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, find: Callable[[], Any]) -> Any:
+        """Return ``find()``, asked once for all checks; its error is raised again each time."""
+        if name not in self._known:
+            try:
+                self._known[name] = (find(), None)
+            except Exception as error:
+                self._known[name] = (None, error)
+        value, error = self._known[name]
+        if error is not None:
+            raise error
+        return value
+
+    def ledger(self, mode: str) -> Ledger:
+        """Return the ledger of `mode`, without repairing it: a run may be writing."""
+        path = replace(self.paths, mode=mode).ledger
+
+        def read() -> Ledger:
+            return Ledger.open(path, repair=False)[0]
+
+        found: Ledger = self.once(f"ledger {mode}", read)
+        return found
+
+    def command(self, words: str) -> str:
+        """Return a command of vigie with the flags that this one was given and that matter."""
+        origin = self.settings.origins.get("cutoff_days")
+        if origin is not None and origin.layer == "flag":
+            words += f" --cutoff-days {self.settings.get('cutoff_days')}"
+        return words
