@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import fcntl
 import glob
 import hashlib
@@ -351,8 +352,9 @@ class EmbeddedServer:
         )  # fmt: skip
         if done.returncode:
             shutil.rmtree(making, ignore_errors=True)
-            lines = [line for line in done.stdout.splitlines() if "error:" in line]
-            lines = lines or done.stdout.strip().splitlines()[-1:]
+            said = done.stdout.strip().splitlines()
+            full = [line for line in said if os.strerror(errno.ENOSPC) in line]
+            lines = full[:1] or [line for line in said if "error:" in line] or said[-1:]
             raise DatabaseError(
                 _("The embedded PostgreSQL's data folder can't be made: {reason}").format(
                     reason=" / ".join(lines) or "?"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from vigie.pipeline.reasons import Reason, UpToDate
 from vigie.pipeline.record import RunRecord
 from vigie.pipeline.step import Artifact, Step, StepContext
 
+_NO_SPACE = os.strerror(errno.ENOSPC)
 Versions = Callable[[Iterable[str]], Mapping[str, str | None]]
 
 
@@ -280,14 +282,13 @@ def storage_error(error: BaseException) -> VigieError | None:
     """Return what a full disk or a missing right means for people, if that is the cause."""
     seen: BaseException | None = error
     while seen is not None and not isinstance(seen, VigieError):
+        if _NO_SPACE in str(seen):
+            # Of an engine that has exceptions of its own, DuckDB for one.
+            return _disk_full(None)
         if isinstance(seen, OSError) and seen.errno is not None:
             file = str(seen.filename) if seen.filename else None
             if seen.errno in {errno.ENOSPC, errno.EDQUOT}:
-                return VigieError(
-                    _("There is no space left on the disk."),
-                    where=file,
-                    fix=_("Free some space, then type the same command again."),
-                )
+                return _disk_full(file)
             if seen.errno in {errno.EACCES, errno.EROFS, errno.EPERM} and file:
                 return VigieError(
                     _("The file may not be used: {reason}.").format(reason=seen.strerror),
@@ -296,6 +297,14 @@ def storage_error(error: BaseException) -> VigieError | None:
                 )
         seen = seen.__cause__ or seen.__context__
     return None
+
+
+def _disk_full(file: str | None) -> VigieError:
+    return VigieError(
+        _("There is no space left on the disk."),
+        where=file,
+        fix=_("Free some space, then type the same command again."),
+    )
 
 
 def _read_states(
