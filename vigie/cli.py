@@ -31,6 +31,9 @@ COMMANDS = {
         "run",
         "Show every setting, its value and where it comes from; secrets are masked.",
     ),
+    "check": ("check", "Go through the checklist before production."),
+    "backup": ("backup", "Back up a mode's tables, or list the backups there are."),
+    "restore": ("backup", "Put the tables of a backup in the place of the live ones."),
     "db": ("db", "See, start, stop and query the project's database."),
     "fetch": ("data", "Download a public data set into data/raw/ (there is one: oulad)."),
     "sample": ("data", "Generate OULAD-shaped data that behaves like the real one."),
@@ -142,9 +145,10 @@ def _failed(error: BaseException, *, debug: bool, status: ExitCode | None = None
         ]
     if resume:
         lines.append(_("   Resume: {command}").format(command=resume))
-    for line in lines:
+    for number, line in enumerate(lines):
         _show(line)
-        logger.error("%s", line.strip())
+        # One error is one line of the log that says so.
+        logger.log(logging.INFO if number else logging.ERROR, "%s", line.strip())
     return code
 
 

@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     LOCKED = 4
     DATABASE = 5
     MODEL = 6
+    CHECK = 7
     INTERRUPTED = 130
 
 
@@ -53,6 +54,12 @@ class UsageError(VigieError):
     """The command line says something that cannot be meant."""
 
     exit_code = ExitCode.USAGE
+
+
+class CheckFailed(VigieError):
+    """A check before production failed."""
+
+    exit_code = ExitCode.CHECK
 
 
 class SettingsError(VigieError):

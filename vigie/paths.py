@@ -77,6 +77,11 @@ class ProjectPaths:
         return self.project / "logs" / f"pipeline_{self.mode}.log"
 
     @property
+    def backups(self) -> Path:
+        """Backups of the tables, of both modes."""
+        return self.project / "backups"
+
+    @property
     def state(self) -> Path:
         """What vigie remembers: ledger, lock, run records, embedded server."""
         return self.project / ".vigie"

@@ -9,7 +9,7 @@ from vigie.checks.backup import check_backup
 from vigie.checks.context import CheckContext
 from vigie.checks.database import check_credentials
 from vigie.checks.dev_run import check_dev
-from vigie.checks.finding import Finding, Verdict, as_json, merge, render_text, worst
+from vigie.checks.finding import Finding, Verdict, as_json, lines_of, merge, render_text, worst
 from vigie.checks.logs import check_logs
 from vigie.checks.raw_files import check_raw
 from vigie.checks.resources import check_disk, check_memory
@@ -25,6 +25,7 @@ __all__ = [
     "Finding",
     "Verdict",
     "as_json",
+    "lines_of",
     "refuse_unknown",
     "render_text",
     "run_checks",

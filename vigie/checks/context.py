@@ -28,29 +28,29 @@ class CheckContext:
         The declaration.
     raw
         The raw files as that mode takes them: prod generates none.
+    steps
+        The steps that are about to run.
     open_dev
         Gives dev's steps, with their present values and code, and dev's ledger, opened without
         repair; its artifacts are not looked at. Called by the checks that need it.
+    log_bytes
+        The log's size when the present run began to write into it; None outside one.
     """
 
     settings: LoadedSettings
     paths: ProjectPaths
     dataset: Dataset
     raw: RawTables
+    steps: tuple[str, ...]
     open_dev: Callable[[], Pipeline]
+    log_bytes: int | None = None
     _known: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, name: str, find: Callable[[], Any]) -> Any:
-        """Return ``find()``, asked once for all checks; its error is raised again each time."""
+        """Return ``find()``, asked once for all checks."""
         if name not in self._known:
-            try:
-                self._known[name] = (find(), None)
-            except Exception as error:
-                self._known[name] = (None, error)
-        value, error = self._known[name]
-        if error is not None:
-            raise error
-        return value
+            self._known[name] = find()
+        return self._known[name]
 
     def ledger(self, mode: str) -> Ledger:
         """Return the ledger of `mode`, without repairing it: a run may be writing."""

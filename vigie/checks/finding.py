@@ -16,7 +16,7 @@ class Verdict(StrEnum):
     """How a check came out, from good to bad; a skipped one says nothing."""
 
     SKIPPED = "skipped"
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - no password
     WARN = "warn"
     FAIL = "fail"
 
@@ -84,23 +84,29 @@ def render_text(findings: Sequence[Finding]) -> str:
                     → Get some.
     1 check: 1 fail
     """
-    indent = " " * (NAME_WIDTH + 4)
-    lines: list[str] = []
-    for one in findings:
-        first, *others = one.said.splitlines() or [""]
-        lines.append(f"{_SIGNS[one.status]} {one.name:<{NAME_WIDTH}} {first}")
-        lines += [f"{indent}{other}" for other in others]
-        lines += [f"{indent}→ {fix}" for fix in (one.fix or "").splitlines()]
+    lines = [line for one in findings for line in lines_of(one)]
     words = {
         Verdict.PASS: _("pass"),
         Verdict.WARN: _("warn"),
         Verdict.FAIL: _("fail"),
         Verdict.SKIPPED: _("skipped"),
     }
-    counts = [(sum(one.status == status for one in findings), word) for status, word in words.items()]
+    statuses = [one.status for one in findings]
+    counts = [(statuses.count(status), word) for status, word in words.items()]
     total = ngettext("{count} check", "{count} checks", len(findings)).format(count=len(findings))
     shown = ", ".join(f"{count} {word}" for count, word in counts if count)
-    return "\n".join([*lines, f"{total}: {shown}" if shown else total])
+    return "\n".join([*lines, _("{total}: {shown}").format(total=total, shown=shown)])
+
+
+def lines_of(finding: Finding) -> list[str]:
+    """Return a finding's line, then what else was found and the fixes, indented."""
+    indent = " " * (NAME_WIDTH + 4)
+    first, *others = finding.said.splitlines() or [""]
+    return [
+        f"{_SIGNS[finding.status]} {finding.name:<{NAME_WIDTH}} {first}",
+        *(f"{indent}{other}" for other in others),
+        *(f"{indent}→ {fix}" for fix in (finding.fix or "").splitlines()),
+    ]
 
 
 def as_json(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def check_logs(context: CheckContext) -> Iterator[Finding]:
     if not log.is_file():
         yield Finding(NAME, Verdict.PASS, _("{log} can be written").format(log=shown))
         return
-    errors = last_errors(log)
+    errors = last_errors(log, context.log_bytes)
     if not errors:
         said = _("{log} can be written, and the last run's has no errors")
         yield Finding(NAME, Verdict.PASS, said.format(log=shown))
@@ -72,16 +72,16 @@ def why_not_writable(log: Path) -> str | None:
         return error.strerror or type(error).__name__
 
 
-def last_errors(log: Path) -> list[LoggedError]:
-    """Return the errors of the last run in `log`, oldest first."""
-    size = log.stat().st_size
+def last_errors(log: Path, end: int | None = None) -> list[LoggedError]:
+    """Return the errors of the last run in the first `end` bytes of `log`, oldest first."""
+    size = log.stat().st_size if end is None else end
     lines_before = 0
     with log.open("rb") as stream:
         while size - stream.tell() > TAIL_BYTES:
             lines_before += stream.read(min(TAIL_BYTES, size - TAIL_BYTES - stream.tell())).count(
                 b"\n"
             )
-        text = stream.read().decode("utf-8", errors="replace")
+        text = stream.read(size - stream.tell()).decode("utf-8", errors="replace")
     found: list[LoggedError] = []
     for number, line in enumerate(text.split("\n"), start=lines_before + 1):
         if _BEGIN.match(line):

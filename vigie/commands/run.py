@@ -33,6 +33,7 @@ def run(
     force: Names = None,
     explain: Flag = False,
     wait: float = 0.0,
+    skip_check: Names = None,
     lang: str | None = None,
     quiet: Flag = False,
     debug: Flag = False,
@@ -60,6 +61,8 @@ def run(
         Show what would run and why, and do nothing.
     wait
         Wait so many seconds for another run of the same mode to end.
+    skip_check
+        Leave out these checks before production (prod goes through them first); it is recorded.
     lang
         en or fr (default: from the locale).
     quiet
@@ -81,6 +84,7 @@ def run(
         quiet=quiet,
         debug=debug,
         wait_seconds=wait,
+        skip_check=tuple(skip_check or ()),
         command=tuple(sys.argv),
     )
     make = _door or PipelineOrchestrator

@@ -90,6 +90,27 @@ def backup_schema(
     return backup
 
 
+def has_tables(address: DatabaseAddress, schema: str) -> bool:
+    """Return whether `schema` is there and has a table.
+
+    Raises
+    ------
+    DatabaseError
+        When the server refuses.
+    """
+    import psycopg
+
+    from vigie.data.load import conninfo
+
+    try:
+        with psycopg.connect(conninfo(address, "vigie backup")) as connection:
+            return bool(_table_names(connection, schema))
+    except psycopg.Error as error:
+        raise as_database_error(
+            read_failure(error), schema=schema, address=address.masked, doing=_("backing up")
+        ) from error
+
+
 def list_backups(folder: Path) -> list[Backup]:
     """Return the backups in `folder`, the newest first; what is damaged is left out."""
     found = []
@@ -169,11 +190,7 @@ def _dump(address: DatabaseAddress, schema: str, target: Path) -> tuple[dict[str
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             snapshot = connection.execute("SELECT pg_export_snapshot()").fetchone()
             assert snapshot is not None
-            names = connection.execute(
-                "SELECT relname::text FROM pg_class c JOIN pg_namespace n "
-                "ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') "
-                f"AND n.nspname = {literal(schema)} ORDER BY 1"
-            ).fetchall()
+            names = _table_names(connection, schema)
             if not names:
                 raise DatabaseError(
                     _("There is nothing to back up: schema {schema} has no tables.").format(
@@ -186,7 +203,7 @@ def _dump(address: DatabaseAddress, schema: str, target: Path) -> tuple[dict[str
                 )
             counts = {
                 name: int(_single(connection, f"SELECT count(*) FROM {quote(schema, name)}"))
-                for (name,) in names
+                for name in names
             }
             number = connection.info.server_version
             _run_program(
@@ -205,6 +222,14 @@ def _dump(address: DatabaseAddress, schema: str, target: Path) -> tuple[dict[str
             read_failure(error), schema=schema, address=address.masked, doing=_("backing up")
         ) from error
     return counts, f"{number // 10000}.{number % 10000}"
+
+
+def _table_names(connection: Any, schema: str) -> list[str]:
+    rows = connection.execute(
+        "SELECT relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        f"WHERE c.relkind IN ('r', 'p') AND n.nspname = {literal(schema)} ORDER BY 1"
+    ).fetchall()
+    return [name for (name,) in rows]
 
 
 def _single(connection: Any, statement: str) -> Any:

@@ -11,14 +11,25 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vigie import __version__
+from vigie.checks.check import (
+    CHECKS,
+    CheckContext,
+    Finding,
+    Verdict,
+    as_json,
+    lines_of,
+    refuse_unknown,
+    run_checks,
+)
 from vigie.data.raw_artifact import RawTables
 from vigie.dataset.spec import Dataset, parse_dataset, read_declaration
-from vigie.errors import UsageError
+from vigie.errors import CheckFailed, UsageError
 from vigie.i18n import _, language_from_environment, use_language
 from vigie.names import suggest
 from vigie.paths import ProjectPaths
@@ -43,7 +54,8 @@ class RunOptions:
     """What the command line asks for.
 
     ``steps`` None means all; ``force`` None means nothing, an empty tuple every step that is run.
-    ``wait_seconds`` is how long to wait for another run of the mode to end.
+    ``wait_seconds`` is how long to wait for another run of the mode to end; ``skip_check`` names
+    checks before production that are left out.
     """
 
     mode: str = "dev"
@@ -57,6 +69,7 @@ class RunOptions:
     quiet: bool = False
     debug: bool = False
     wait_seconds: float = 0.0
+    skip_check: tuple[str, ...] = ()
     command: Sequence[str] = ()
 
     def flags(self) -> dict[str, Any]:
@@ -121,10 +134,12 @@ class PipelineOrchestrator:
         """
         use_language(self.options.lang or language_from_environment())
         mode, steps, forced = _checked(self.options)
+        refuse_unknown(self.options.skip_check)
         settings = self.settings()
         language = settings.get("lang") or language_from_environment()
         use_language(language)
         session = _Session.make(self.options, settings, mode, language)
+        session.log_bytes = _start_log(session.paths.log)
         for note in settings.notes:
             session.console.warn(note)
         with ExitStack() as stack:
@@ -134,6 +149,24 @@ class PipelineOrchestrator:
                 session.explain(steps, forced)
                 return None
             return session.run(steps, forced)
+
+    def check(self) -> list[Finding]:
+        """Answer the production checklist; nothing is changed, no server is started.
+
+        Raises
+        ------
+        VigieError
+            When the settings or the declaration can't be read.
+        """
+        mode, steps, _forced = _checked(self.options)
+        refuse_unknown(self.options.skip_check)
+        settings = self.settings()
+        language = settings.get("lang") or language_from_environment()
+        use_language(language)
+        session = _Session.make(self.options, settings, mode, language)
+        with ExitStack() as stack:
+            stack.callback(session.save_caches)
+            return session.check(steps)
 
 
 def _checked(options: RunOptions) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
@@ -181,19 +214,20 @@ class _Session:
     raw: RawTables
     to_run: list[str] = field(default_factory=list)
     databases: ExitStack | None = None
+    log_bytes: int | None = None
+    backed_up: bool = False
     _address: DatabaseAddress | None = None
 
     @classmethod
     def make(
         cls, options: RunOptions, settings: LoadedSettings, mode: str, language: str
     ) -> _Session:
-        """Wire a session; nothing is read or written but the declaration and the log."""
+        """Wire a session; nothing is read but the declaration."""
         project = settings.project
         paths = ProjectPaths(project, mode, settings.get("raw_dir"))
         text, origin = read_declaration(settings.get("dataset"), project)
         dataset = parse_dataset(text, origin)
         hashes = HashCache(paths.state / "hashes.json", project)
-        _start_log(paths.log)
         return cls(
             options=options,
             settings=settings,
@@ -219,7 +253,7 @@ class _Session:
         self._warn_if_generated()
         self.console.banner(steps)
         ledger, _truncated = Ledger.open(self.paths.ledger, repair=False)
-        self.console.explain(make_plan(self._pipeline(ledger), requested=steps, forced=forced))
+        self.console.explain(make_plan(self.pipeline(ledger), requested=steps, forced=forced))
 
     def run(self, steps: Sequence[str], forced: Sequence[str]) -> RunResult:
         """Carry the steps out under the project's lock."""
@@ -232,7 +266,7 @@ class _Session:
         lock = ProjectLock(self.paths.state, self.mode, command=command)
         with lock.hold(self.options.wait_seconds) as taken_over:
             ledger, truncated = Ledger.open(self.paths.ledger)
-            pipeline = self._pipeline(ledger)
+            pipeline = self.pipeline(ledger)
             record = self._record(command)
             for note in (taken_over, truncated):
                 if note is not None:
@@ -241,6 +275,8 @@ class _Session:
             try:
                 plan = make_plan(pipeline, requested=steps, forced=forced)
                 self.to_run = [one.step for one in plan.decisions if isinstance(one, Run)]
+                if self.mode == "prod" and self.to_run and not plan.blocked:
+                    self._pass_checks(steps, record)
                 result = run_plan(
                     pipeline,
                     plan,
@@ -258,6 +294,47 @@ class _Session:
         self.console.summary(time.perf_counter() - started, self._files(steps))
         return result
 
+    def check(self, steps: Sequence[str]) -> list[Finding]:
+        """Answer the production checklist for a run of `steps`."""
+        context = CheckContext(
+            settings=self.settings,
+            paths=self.paths,
+            dataset=self.dataset,
+            raw=self.raw,
+            steps=tuple(steps),
+            open_dev=self._dev_pipeline,
+            log_bytes=self.log_bytes,
+        )
+        checks = {name: check for name, check in CHECKS.items() if self.mode != name}
+        return run_checks(context, skip=self.options.skip_check, checks=checks)
+
+    def _pass_checks(self, steps: Sequence[str], record: RunRecord) -> None:
+        """Go through the checklist before the first step; a fail stops the run."""
+        findings = self.check(steps)
+        record.content["checks"] = as_json(findings)["checks"]
+        self.console.line(_("🔎 Checks before production:"))
+        for one in findings:
+            bad = one.status in {Verdict.WARN, Verdict.FAIL}
+            for line in lines_of(one):
+                self.console.line(f"   {line}", level=logging.WARNING if bad else logging.INFO)
+        failed = [one.name for one in findings if one.status == Verdict.FAIL]
+        if failed:
+            raise CheckFailed(
+                _("The run was stopped by its checks before production: {names}.").format(
+                    names=", ".join(failed)
+                ),
+                fix=_(
+                    "Mend what the arrows above name, or leave a check out (it is recorded): "
+                    "--skip-check {names}"
+                ).format(names=" ".join(failed)),
+            )
+
+    def _dev_pipeline(self) -> Pipeline:
+        """Return dev's steps with their present values and code, and its past."""
+        dev = _Session.make(replace(self.options, mode="dev"), self.settings, "dev", self.language)
+        ledger, _truncated = Ledger.open(dev.paths.ledger, repair=False)
+        return dev.pipeline(ledger)
+
     def save_caches(self) -> None:
         """Keep what was learnt about files' contents for the next run."""
         self.hashes.save()
@@ -272,9 +349,34 @@ class _Session:
             self._address = self.databases.enter_context(open_database(self.settings))
         return self._address
 
+    def _back_up_once(self) -> None:
+        """Back the mode's tables up before this run replaces any, where that is asked for."""
+        if self.backed_up or not self.settings.get(f"modes.{self.mode}.backup"):
+            return
+        from vigie.data.backup import backup_schema, has_tables
+
+        self.backed_up = True
+        address, schema = self.address(), self.paths.schema
+        if not has_tables(address, schema):
+            return
+        with self.console.progress(_("backing up"), None):
+            backup = backup_schema(
+                address,
+                schema,
+                self.paths.backups,
+                now=datetime.now(UTC),
+                keep=self.settings.get("retention.backups"),
+            )
+        self.console.say(
+            _("backup of the present tables: {path} ({size:.1f} MB)").format(
+                path=backup.path.relative_to(self.paths.project), size=backup.bytes / 1e6
+            )
+        )
+
     # --- parts -------------------------------------------------------------------------------
 
-    def _pipeline(self, ledger: Ledger) -> Pipeline:
+    def pipeline(self, ledger: Ledger) -> Pipeline:
+        """Return the mode's steps with all that planning and running them needs."""
         steps = pipeline_steps(self.mode)
         return Pipeline(
             steps=steps,
@@ -334,6 +436,7 @@ class _Session:
             "model_versions": self.paths.model_versions,
             "language": self.language,
             "address": self.address,
+            "before_replacing": self._back_up_once,
             "schema": self.paths.schema,
             "settings": self.settings,
             "later": self.to_run[self.to_run.index(step.name) + 1 :] if self.to_run else [],
@@ -405,14 +508,16 @@ def default_memory_limit() -> str:
     return f"{max(1000, psutil.virtual_memory().total // 8 // 10**6)}MB"
 
 
-def _start_log(path: Path) -> None:
-    """Send everything that is logged to the mode's log file, with timestamps."""
+def _start_log(path: Path) -> int:
+    """Send everything that is logged to the mode's log file, with timestamps; return its size."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for old in list(LOGGER.handlers):
         LOGGER.removeHandler(old)
         old.close()
+    size = path.stat().st_size if path.exists() else 0
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.DEBUG)
     LOGGER.propagate = False
+    return size

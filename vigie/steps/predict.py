@@ -50,8 +50,10 @@ def run(context: StepContext) -> None:
             threshold=context.param("predict.threshold"),
             cutoff_days=matrix.metadata["cutoff_days"],
         )
+        address = context.services["address"]()
+        context.services["before_replacing"]()
         load_predictions(
-            context.services["address"](),
+            address,
             context.services["schema"],
             table,
             matrix.metadata["key"],

@@ -64,9 +64,7 @@ def half_made(folder: Path, known: Iterable[Mapping[str, str]]) -> list[str]:
     """Return what under `folder` is neither the old nor the new result, whole."""
     known = list(known)
     found = file_hashes(folder)
-    wrong = [
-        name for name, value in found.items() if value not in {one.get(name) for one in known}
-    ]
+    wrong = [name for name, value in found.items() if value not in {one.get(name) for one in known}]
     for top in FOLDERS:
         present = _below(found, top)
         if present and present not in [_below(one, top) for one in known]:
@@ -85,9 +83,7 @@ def _below(hashes: Mapping[str, str], top: str) -> Hashes:
 
 def differing(found: Mapping[str, str], expected: Mapping[str, str]) -> list[str]:
     """Return the names that are missing, too many or different."""
-    return [
-        name for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)
-    ]
+    return [name for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)]
 
 
 # --- tables ----------------------------------------------------------------------------------
