@@ -6,7 +6,6 @@ import codecs
 import csv
 import gzip
 import io
-import shutil
 import threading
 import zipfile
 import zlib
@@ -24,6 +23,9 @@ from vigie.names import suggest
 
 DELIMITERS = (",", ";", "\t", "|")
 _CHUNK = 1 << 20
+# CSV of real data is packed to a twentieth or so; deflate's ceiling, which bombs aim at, is 1032.
+MAX_RATIO = 200
+_RATIO_COUNTS_FROM_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,11 @@ def plain_path(raw: RawFile, scratch: Path, where: str) -> Iterator[Path]:
     copy = scratch / f"{raw.table}{suffix}"
     try:
         with zipfile.ZipFile(raw.path) as archive, archive.open(raw.member) as source:
+            packed = archive.getinfo(raw.member).compress_size
             with copy.open("wb") as sink:
-                shutil.copyfileobj(source, sink, _CHUNK)
+                while chunk := source.read(_CHUNK):
+                    sink.write(chunk)
+                    refuse_bomb(sink.tell(), packed, where)
         yield copy
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise unreadable(where, error) from error
@@ -126,8 +131,11 @@ def copy_as_utf8(path: Path, scratch: Path, *, encoding: str, where: str) -> Pat
     try:
         with open_bytes(path) as source:
             text = io.TextIOWrapper(source, encoding=encoding, errors="replace", newline=None)
+            packed = path.stat().st_size
             with copy.open("w", encoding="utf-8", newline="\n") as sink:
-                shutil.copyfileobj(text, sink, _CHUNK)
+                while piece := text.read(_CHUNK):
+                    sink.write(piece)
+                    refuse_bomb(source.tell(), packed, where)
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(where, error) from error
     return copy
@@ -135,28 +143,50 @@ def copy_as_utf8(path: Path, scratch: Path, *, encoding: str, where: str) -> Pat
 
 @contextmanager
 def verified(path: Path, where: str) -> Iterator[None]:
-    """Check a gzip stream to its end beside the block; DuckDB takes a broken-off one for whole."""
+    """Check a gzip stream to its end beside the block; DuckDB takes a broken-off one for whole.
+
+    Its beginning is looked at before the block: a bomb is not even begun.
+    """
     if not path.name.lower().endswith(".gz"):
         yield
         return
     faults: list[Exception] = []
+    with path.open("rb") as packed, gzip.open(packed) as opened:
 
-    def drain() -> None:
+        def drain(most: float) -> None:
+            try:
+                while opened.tell() < most and opened.read(_CHUNK):
+                    refuse_bomb(opened.tell(), packed.tell(), where)
+            except (OSError, EOFError, zlib.error, DataError) as error:
+                faults.append(error)
+
+        drain(2 * _RATIO_COUNTS_FROM_BYTES)
+        _raise_first(faults, where)
+        thread = threading.Thread(
+            target=drain, args=(float("inf"),), name="verify-gzip", daemon=True
+        )
+        thread.start()
         try:
-            with gzip.open(path) as opened:
-                while opened.read(_CHUNK):
-                    pass
-        except (OSError, EOFError, zlib.error) as error:
-            faults.append(error)
+            yield
+        finally:
+            thread.join()
+            _raise_first(faults, where)
 
-    thread = threading.Thread(target=drain, name="verify-gzip", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-        if faults:
-            raise unreadable(where, faults[0]) from faults[0]
+
+def _raise_first(faults: Sequence[Exception], where: str) -> None:
+    for error in faults:
+        raise error if isinstance(error, DataError) else unreadable(where, error) from error
+
+
+def refuse_bomb(unpacked_bytes: int, packed_bytes: int, where: str) -> None:
+    """Raise ``DataError`` where a packed file unfolds into what no CSV of real data would."""
+    if unpacked_bytes > max(_RATIO_COUNTS_FROM_BYTES, packed_bytes * MAX_RATIO):
+        said = _("The packed file unfolds to more than {ratio} times its size; it was stopped.")
+        raise DataError(
+            said.format(ratio=MAX_RATIO),
+            where=where,
+            fix=_("If it is what it should be, unpack it yourself and put the CSV in its place."),
+        )
 
 
 def unreadable(where: str, error: Exception) -> DataError:

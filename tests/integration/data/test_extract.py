@@ -166,6 +166,31 @@ def test_a_gzip_stream_that_ends_early_is_not_taken_for_whole(
         extract(raw, oulad, tmp_path / "out")
 
 
+@pytest.mark.parametrize("name", ["studentVle.csv.gz", "all.zip", "latin.csv.gz"])
+def test_a_bomb_is_stopped_before_it_fills_the_disk(
+    tmp_path: Path, oulad: Dataset, tiny_oulad: TinyOulad, name: str
+) -> None:
+    tiny_oulad.studentVle = [visit(1, 1, 1)]
+    raw = tiny_oulad.write(tmp_path / "raw")
+    rows = (raw / "studentVle.csv").read_bytes()
+    header, row = rows.splitlines(keepends=True)[:2]
+    # A byte that is no UTF-8 at the end makes it be read a second time.
+    last = b'"\xe9"\r\n' if name.startswith("latin") else b""
+    content = header + row * (120_000_000 // len(row)) + last
+    (raw / "studentVle.csv").unlink()
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(raw / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            # Names that lead outside are of no use: only the last part counts, for reading.
+            archive.writestr("../../studentVle.csv", content)
+    else:
+        (raw / "studentVle.csv.gz").write_bytes(gzip.compress(content, 9))
+    with pytest.raises(DataError, match="more than 200 times its size") as caught:
+        extract(raw, oulad, tmp_path / "out")
+    assert "unpack it yourself" in (caught.value.fix or "")
+    left = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert left < 5_000_000
+
+
 @pytest.mark.parametrize("name", ["studentInfo.csv.gz", "studentInfo.zip"])
 def test_a_file_that_is_not_what_it_says(
     tmp_path: Path, oulad: Dataset, tiny_oulad: TinyOulad, name: str
