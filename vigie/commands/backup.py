@@ -150,9 +150,10 @@ def restore(
     for note in report.notes:
         print(_("⚠️  Not restored: {note}").format(note=note))
     print(
-        _("Schema {schema} is as it was on {when}. The next run loads it anew.").format(
-            schema=report.schema, when=_when(kept)
-        )
+        _(
+            "Schema {schema} is as it was on {when}. Where that is not what the last run made, the "
+            "next run loads it anew."
+        ).format(schema=report.schema, when=_when(kept))
     )
     return ExitCode.OK
 
