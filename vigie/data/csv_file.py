@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NoReturn, cast
 
 from vigie.data.raw_files import RawFile
-from vigie.dataset.spec import Table
+from vigie.dataset.spec import Column, Table
 from vigie.errors import DataError
 from vigie.i18n import _
 from vigie.names import suggest
@@ -30,10 +30,15 @@ _RATIO_COUNTS_FROM_BYTES = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The first line of a file: its names in their order, and what separates them."""
+    """The columns of a file in their order, by their declared names, and what separates them.
+
+    A column that the declaration doesn't know has a name that no other has; ``extra`` are those
+    columns' names in the file.
+    """
 
     names: tuple[str, ...]
     delimiter: str
+    extra: tuple[str, ...] = ()
 
 
 class NotUtf8(Exception):
@@ -86,43 +91,73 @@ def read_header(path: Path, table: Table, where: str) -> Header:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         text = line.decode("cp1252", errors="replace")
-    wanted = list(table.columns)
-    best = Header((), ",")
-    for delimiter in DELIMITERS:
+    dialect = table.csv
+    best, found = Header((), dialect.delimiter or ","), -1
+    for delimiter in [dialect.delimiter] if dialect.delimiter else DELIMITERS:
         try:
-            names = next(csv.reader(io.StringIO(text), delimiter=delimiter), [])
+            reader = csv.reader(
+                io.StringIO(text),
+                delimiter=delimiter,
+                quotechar=dialect.quote or None,
+                quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
+            )
+            names = [name.strip() for name in next(reader, [])]
         except csv.Error as error:
             raise unreadable(where, error) from error
-        header = Header(tuple(name.strip() for name in names), delimiter)
-        if len(set(wanted) & set(header.names)) > len(set(wanted) & set(best.names)):
-            best = header
-        best = best if best.names else header
-    _check_header(best.names, wanted, where)
-    return best
-
-
-def _check_header(names: Sequence[str], wanted: Sequence[str], where: str) -> None:
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        first = missing[0]
-        near = suggest(first, [name for name in names if name not in wanted])
-        shown = ", ".join(names)[:200] or _("nothing")
-        raise DataError(
-            _("Columns are missing: {columns}.").format(columns=", ".join(missing)),
-            where=_("{file}, line 1; it has: {names}").format(file=where, names=shown),
-            fix=_("Rename column {near!r} to {name!r}, or correct the declaration.").format(
-                near=near, name=first
-            )
-            if near
-            else _("Export the file again with these columns, or correct the declaration."),
+        if not dialect.header:
+            names = [f"c{place}" for place in range(len(names))]
+        known = sum(
+            place_of(name, column, names) is not None for name, column in table.columns.items()
         )
-    twice = sorted({name for name in names if list(names).count(name) > 1})
+        if known > found:
+            best, found = Header(tuple(names), delimiter), known
+    return _declared_header(best, table, where)
+
+
+def place_of(name: str, column: Column, header: Sequence[str]) -> int | None:
+    """Return where the declared column stands in the file, counted from 0; None if nowhere."""
+    if isinstance(column.source, int):
+        return column.source - 1 if column.source <= len(header) else None
+    wanted = column.source or name
+    return header.index(wanted) if wanted in header else None
+
+
+def _declared_header(header: Header, table: Table, where: str) -> Header:
+    """Return the header with declared names, after what is missing or ambiguous was refused."""
+    places = {name: place_of(name, column, header.names) for name, column in table.columns.items()}
+    missing = [str(table.columns[n].source or n) for n, place in places.items() if place is None]
+    if missing:
+        _refuse_missing(missing, header.names, table, where)
+    wanted = [column.source or name for name, column in table.columns.items()]
+    twice = [name for name in wanted if isinstance(name, str) and header.names.count(name) > 1]
     if twice:
         raise DataError(
-            _("Columns appear twice: {columns}.").format(columns=", ".join(twice)),
+            _("Columns appear twice: {columns}.").format(columns=", ".join(sorted(set(twice)))),
             where=_("{file}, line 1").format(file=where),
-            fix=_("Give each column a name of its own."),
+            fix=_("Give each column a name of its own, or say which is meant: source = 3."),
         )
+    declared = {place: name for name, place in places.items()}
+    names = tuple(declared.get(place, f"vigie_extra_{place}") for place in range(len(header.names)))
+    extra = tuple(name for place, name in enumerate(header.names) if place not in declared)
+    return Header(names, header.delimiter, extra)
+
+
+def _refuse_missing(
+    missing: Sequence[str], names: Sequence[str], table: Table, where: str
+) -> NoReturn:
+    first = missing[0]
+    wanted = {column.source or name for name, column in table.columns.items()}
+    near = suggest(first, [name for name in names if name not in wanted])
+    shown = ", ".join(names)[:200] or _("nothing")
+    raise DataError(
+        _("Columns are missing: {columns}.").format(columns=", ".join(missing)),
+        where=_("{file}, line 1; it has: {names}").format(file=where, names=shown),
+        fix=_("Rename column {near!r} to {name!r}, or correct the declaration.").format(
+            near=near, name=first
+        )
+        if near
+        else _("Export the file again with these columns, or correct the declaration."),
+    )
 
 
 def copy_as_utf8(path: Path, scratch: Path, *, encoding: str, where: str) -> Path:
@@ -136,7 +171,7 @@ def copy_as_utf8(path: Path, scratch: Path, *, encoding: str, where: str) -> Pat
                 while piece := text.read(_CHUNK):
                     sink.write(piece)
                     refuse_bomb(source.tell(), packed, where)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeError) as error:
         raise unreadable(where, error) from error
     return copy
 

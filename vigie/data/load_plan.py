@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from vigie.dataset.spec import Column, Dataset, ForeignKey, Table
+from vigie.dataset.spec import CUTOFF, ROW_ID, Column, Dataset, ForeignKey, Table
 from vigie.errors import DeclarationError
 from vigie.i18n import _
 
@@ -19,7 +19,6 @@ RECORD_TABLE = "vigie_load"
 STAGING_PREFIX = "vigie_new_"
 COHORT = "cohort"
 PREDICTIONS = "predictions"
-ROW_ID = "row_id"
 
 # What COPY in binary form must find, by the name of the Arrow type.
 ARROW_TO_POSTGRES = {
@@ -192,7 +191,8 @@ def _plan_cohort(dataset: Dataset, arrow: Mapping[str, str]) -> TablePlan:
             name,
             declared,
             arrow_type,
-            required=name in cohort.key or name in {"cohort_id", "cutoff"},
+            required=name in {*cohort.key, "cohort_id"}
+            or (name == CUTOFF and not dataset.timeless),
             keyed=name in keyed,
             comment=comments.get(name),
         )

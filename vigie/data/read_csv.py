@@ -22,7 +22,7 @@ from vigie.data.csv_file import (
     verified,
 )
 from vigie.data.raw_files import RawFile
-from vigie.dataset.spec import Column, Table
+from vigie.dataset.spec import Column, Dialect, Table
 from vigie.engine import count_rows, quote_name, quote_text, scan_parquet, to_parquet
 from vigie.i18n import _
 
@@ -86,6 +86,8 @@ def read_csv_to_parquet(
         When a declared column is missing or the file is not a CSV.
     """
     with plain_path(raw, scratch, where) as path:
+        if table.csv.encoding is not None:
+            return _read_encoded(connection, path, table, target, scratch, where)
         header = read_header(path, table, where)
         with verified(path, where):
             try:
@@ -104,6 +106,24 @@ def read_csv_to_parquet(
                 copy.unlink(missing_ok=True)
 
 
+def _read_encoded(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    table: Table,
+    target: Path,
+    scratch: Path,
+    where: str,
+) -> ReadResult:
+    """Read a file whose encoding is declared."""
+    assert table.csv.encoding is not None
+    copy = copy_as_utf8(path, scratch, encoding=table.csv.encoding, where=where)
+    try:
+        header = read_header(copy, table, where)
+        return _read(connection, copy, header, table, target, table.csv.encoding)
+    finally:
+        copy.unlink(missing_ok=True)
+
+
 def _read(
     connection: duckdb.DuckDBPyConnection,
     path: Path,
@@ -113,15 +133,16 @@ def _read(
     encoding: str,
 ) -> ReadResult:
     """Read a file whose every row fits in one pass; look closer only where one doesn't."""
-    extra = tuple(name for name in header.names if name not in table.columns)
     _forget_rejects(connection)
     try:
+        if not table.csv.plain_numbers:
+            raise _BadValue
         _run(connection, f"COPY ({_fast_sql(path, header, table)}) TO {to_parquet(target)}")
         rejected = _structural_rejects(connection)
     except _BadValue:
         rejected = _read_closely(connection, path, header, table, target)
     rows = count_rows(connection, scan_parquet(target))
-    return ReadResult(rows, rejected, extra, encoding)
+    return ReadResult(rows, rejected, header.extra, encoding)
 
 
 def _fast_sql(path: Path, header: Header, table: Table) -> str:
@@ -141,7 +162,7 @@ def _fast_sql(path: Path, header: Header, table: Table) -> str:
         elif column.type in ("number", "text"):
             values.append(quoted)
         else:
-            cast = f"TRY_CAST({quoted} AS {SQL_TYPES[column.type]})"
+            cast = _typed(quoted, column)
             values.append(f"{cast} AS {quoted}")
             faults.append(f"{quoted} IS NOT NULL AND {cast} IS NULL")
         faults += [sql for _reason, sql in _bounds(quoted, column)]
@@ -165,9 +186,10 @@ def _read_closely(
     reasons: list[str] = []
     for name, column in table.columns.items():
         quoted = quote_name(name)
-        typed = f"TRY_CAST({quoted} AS {SQL_TYPES[column.type]})"
+        value = _number_text(quoted, column, table.csv)
+        typed = _typed(value, column)
         values.append(f"{typed} AS {quoted}")
-        faults = [(_type_reason(column), _misfit(quoted, typed, column))]
+        faults = [(_type_reason(column), _misfit(value, typed, column))]
         for reason, sql in [*faults, *_bounds(typed, column)]:
             cases.append(f"WHEN {sql} THEN {len(reasons)}")
             reasons.append(f"{name}: {reason}")
@@ -193,7 +215,25 @@ def _read_closely(
         f"TO {to_parquet(target)}",
     )
     flagged.unlink()
-    return _in_file_order(structural, [(n, reasons[fault], raw) for n, fault, raw in bad])
+    # The header is a line, but no record.
+    first = int(table.csv.header)
+    return _in_file_order(structural, [(n + first, reasons[fault], raw) for n, fault, raw in bad])
+
+
+def _number_text(quoted: str, column: Column, dialect: Dialect) -> str:
+    """Return the text of a value with numbers written as the engine reads them."""
+    if column.type not in ("integer", "day", "number") or dialect.plain_numbers:
+        return quoted
+    if dialect.thousands is not None:
+        quoted = f"replace({quoted}, {quote_text(dialect.thousands)}, '')"
+    return f"replace({quoted}, {quote_text(dialect.decimal)}, '.')"
+
+
+def _typed(value: str, column: Column) -> str:
+    """Return the text `value` in the declared type; NULL where it doesn't fit."""
+    if column.format is not None and column.type in ("date", "timestamp"):
+        value = f"try_strptime(trim({value}), {quote_text(column.format)})"
+    return f"TRY_CAST({value} AS {SQL_TYPES[column.type]})"
 
 
 def _type_reason(column: Column) -> str:
@@ -250,8 +290,8 @@ def _in_file_order(structural: list[Rejected], bad: list[tuple[int, str, str]]) 
     """Merge both kinds; a record's line is found by counting the structural rejects before it."""
     lines = [one.line for one in structural]
     rejected, passed = list(structural), 0
-    for record, reason, text in bad:
-        line = record + 1 + passed
+    for place, reason, text in bad:
+        line = place + passed
         while passed < len(lines) and lines[passed] <= line:
             passed += 1
             line += 1
@@ -291,10 +331,12 @@ def _source(path: Path, header: Header, types: dict[str, str], table: Table) -> 
         f"{quote_text(name)}: {quote_text(types.get(name, 'VARCHAR'))}" for name in header.names
     )
     missing = ", ".join(quote_text(marker) for marker in table.missing)
+    quote = quote_text(table.csv.quote)
     return (
-        f"read_csv({quote_text(str(path))}, columns={{{columns}}}, header=true, auto_detect=false, "
-        f"delim={quote_text(header.delimiter)}, quote='\"', escape='\"', nullstr=[{missing}], "
-        "store_rejects=true, rejects_limit=0)"
+        f"read_csv({quote_text(str(path))}, columns={{{columns}}}, "
+        f"header={str(table.csv.header).lower()}, auto_detect=false, "
+        f"delim={quote_text(header.delimiter)}, quote={quote}, escape={quote}, "
+        f"nullstr=[{missing}], store_rejects=true, rejects_limit=0)"
     )
 
 

@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vigie.dataset.spec import CUTOFF, AttributeFeature, Dataset, ForeignKey, Table
+from vigie.dataset.spec import (
+    CUTOFF,
+    ROW_ID,
+    AttributeFeature,
+    Dataset,
+    ForeignKey,
+    Table,
+    cohort_column,
+)
 from vigie.engine import (
     count_rows,
     open_duckdb,
@@ -28,10 +36,7 @@ from vigie.i18n import _
 if TYPE_CHECKING:
     import duckdb
 
-ROW_ID = "row_id"
 COHORT = "cohort"
-# Names that the cohort adds to the columns of its table.
-COHORT_COLUMNS = ("cohort_id", CUTOFF, "label", "group_key", "period")
 
 
 @dataclass(slots=True)
@@ -57,7 +62,7 @@ def transform_tables(
     target: Path,
     dataset: Dataset,
     *,
-    cutoff: int,
+    cutoff: int | None,
     sample_size: int | None,
     threads: int | None,
     memory_limit: str | None,
@@ -69,7 +74,8 @@ def transform_tables(
     source
         Folder of the extracted Parquet files.
     cutoff
-        The day at which the cohort is looked at, in the unit of the clocks.
+        The day at which the cohort is looked at, in the unit of the clocks; None where no table
+        has one.
     sample_size
         How many cohort rows are kept; None keeps all.
 
@@ -191,7 +197,7 @@ def _orphan_condition(key: ForeignKey, name: str) -> str:
 def _make_cohort(
     connection: duckdb.DuckDBPyConnection,
     dataset: Dataset,
-    cutoff: int,
+    cutoff: int | None,
     report: TransformReport,
 ) -> None:
     cohort = dataset.cohort
@@ -206,12 +212,17 @@ def _make_cohort(
         f"WHEN {one.when} THEN {quote_text(one.reason)}" for one in cohort.exclude
     )
     period = f"CAST({cohort.period} AS VARCHAR)" if cohort.period else "'all'"
+    group = [cohort.group] if cohort.group else list(cohort.key)
+    together = ", ".join(f"CAST({quote_name(name)} AS VARCHAR)" for name in group)
+    number = f", vigie_order AS {ROW_ID}" if ROW_ID in cohort.key else ""
+    # Under names of its own: the table's columns may be called label or period too.
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE candidates AS "
         f"SELECT *, CASE {first_reason or 'WHEN false THEN NULL'} END AS vigie_excluded, "
-        f"CASE WHEN {cohort.label.known} THEN CAST(({cohort.label.positive}) AS TINYINT) END "
-        f"AS label, CAST({quote_name(cohort.group)} AS VARCHAR) AS group_key, "
-        f"{period} AS period FROM (SELECT *, CAST({cutoff} AS INTEGER) AS {CUTOFF} FROM {joins})"
+        f"CASE WHEN {cohort.label.known_sql} "
+        f"THEN CAST(({cohort.label.positive_sql}) AS TINYINT) END AS vigie_label, "
+        f"concat_ws(chr(31), {together}) AS vigie_group, {period} AS vigie_period "
+        f"FROM (SELECT *, {_cutoff_sql(cutoff)} AS {CUTOFF}{number} FROM {joins})"
     )
     report.candidates = count_rows(connection, "candidates")
     for one in cohort.exclude:
@@ -220,19 +231,28 @@ def _make_cohort(
         )
     kept = [name for name in _attribute_columns(dataset) if name not in cohort.key]
     key = ", ".join(quote_name(name) for name in cohort.key)
-    attributes = "".join(f", {quote_name(name)}" for name in kept)
+    attributes = "".join(
+        f", {quote_name(name)} AS {quote_name(cohort_column(name))}" for name in kept
+    )
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {COHORT} AS SELECT "
         f"CAST(row_number() OVER (ORDER BY {key}) - 1 AS INTEGER) AS cohort_id, {key}, {CUTOFF}, "
-        f"label, group_key, period{attributes} FROM candidates WHERE vigie_excluded IS NULL"
+        f"vigie_label AS label, vigie_group AS group_key, vigie_period AS period{attributes} "
+        "FROM candidates WHERE vigie_excluded IS NULL"
     )
     report.eligible = count_rows(connection, COHORT)
     if not report.eligible:
         raise DataError(
-            _("Nobody is left to score at cut-off {cutoff}.").format(cutoff=cutoff),
+            _("Nobody is left to score at cut-off {cutoff}.").format(cutoff=cutoff)
+            if cutoff is not None
+            else _("Nobody is left to score."),
             where=", ".join(f"{reason}: {count}" for reason, count in report.excluded.items()),
             fix=_("Choose another --cutoff-days, or look at the exclusions of the declaration."),
         )
+
+
+def _cutoff_sql(cutoff: int | None) -> str:
+    return f"CAST({'NULL' if cutoff is None else cutoff} AS INTEGER)"
 
 
 def _attribute_columns(dataset: Dataset) -> list[str]:
@@ -286,6 +306,12 @@ def _sample_view(connection: duckdb.DuckDBPyConnection, name: str, dataset: Data
     """
     key = list(dataset.cohort.key)
     table = dataset.tables[name]
+    if key == [ROW_ID] and name == dataset.cohort.table:
+        connection.execute(
+            f"CREATE OR REPLACE VIEW {_view(name, '_sampled')} AS SELECT t.* "
+            f"FROM {_view(name)} AS t SEMI JOIN {COHORT} AS c ON c.{ROW_ID} = t.vigie_order"
+        )
+        return True
     missing = [column for column in key if column not in table.columns]
     if len(missing) == len(key):
         return False

@@ -7,13 +7,14 @@ SQL scalar expressions in DuckDB's dialect, which Ibis translates for other engi
 
 from __future__ import annotations
 
+import codecs
 import tomllib
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vigie.errors import DeclarationError
 from vigie.i18n import _
@@ -37,6 +38,14 @@ Aggregate = Literal[
 
 CLOCK_TYPES = frozenset({"day", "date", "timestamp"})
 CUTOFF = "cutoff"
+ROW_ID = "row_id"
+# Names that the cohort gives to columns of its own.
+COHORT_COLUMNS = ("cohort_id", CUTOFF, "label", "group_key", "period")
+
+
+def cohort_column(name: str) -> str:
+    """Return what a column of the cohort's table is called in the cohort."""
+    return f"{name}_" if name in COHORT_COLUMNS else name
 
 
 class Declared(BaseModel):
@@ -56,14 +65,49 @@ class Label(Declared):
         return self.fr if language == "fr" else self.en
 
 
+class Dialect(Declared):
+    """How a raw file is written, where it isn't as usual.
+
+    ``delimiter`` None: whichever of comma, semicolon, tab and bar the header has. ``encoding``
+    None: UTF-8, else cp1252. ``header`` false: the columns are called ``c0``, ``c1`` and so on.
+    ``decimal`` and ``thousands`` are the separators inside of numbers.
+    """
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    quote: Annotated[str, Field(max_length=1)] = '"'
+    header: bool = True
+    encoding: str | None = None
+    decimal: Literal[".", ","] = "."
+    thousands: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_exists(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                codecs.lookup(value)
+            except LookupError:
+                raise ValueError(_("there is no encoding {name!r}").format(name=value)) from None
+        return value
+
+    @property
+    def plain_numbers(self) -> bool:
+        """Whether numbers are written as every program reads them."""
+        return self.decimal == "." and self.thousands is None
+
+
 class Column(Declared):
     """One column of a raw table.
 
     ``minimum`` and ``maximum`` bound what is believed; a value outside sets its row aside.
-    ``required`` forbids a missing value. ``unit`` is for people.
+    ``required`` forbids a missing value. ``unit`` is for people. ``source`` says where the column
+    stands in the file when it has another name there: that name, or its place counted from 1.
+    ``format`` is how a date or timestamp is written, in the signs of strptime.
     """
 
     type: ColumnType
+    source: str | Annotated[int, Field(gt=0)] | None = None
+    format: str | None = None
     required: bool = False
     minimum: float | None = None
     maximum: float | None = None
@@ -90,6 +134,7 @@ class Table(Declared):
     indexes: tuple[tuple[str, ...], ...] = ()
     clock: str | None = None
     missing: tuple[str, ...] = ("", "?")
+    csv: Dialect = Dialect()
     comment: str | None = None
 
     @model_validator(mode="after")
@@ -122,11 +167,50 @@ class Lookup(Declared):
 
 
 class Outcome(Declared):
-    """What is predicted: the expression that is true for the bad outcome."""
+    """What is predicted, the bad outcome: a column's values, or an expression that is true for it.
 
-    positive: str
-    known: str
-    name: Label
+    ``known`` is true for rows whose outcome is known; the others are scored, not learnt from.
+    """
+
+    column: str | None = None
+    positive: str | tuple[str | int | float | bool, ...]
+    known: str | None = None
+    name: Label = Label(en="bad outcome", fr="issue défavorable")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Outcome:
+        if (self.column is None) == isinstance(self.positive, tuple):
+            raise ValueError(
+                _("either 'column' with a list of values, or 'positive' as an expression")
+            )
+        if self.column is None and self.known is None:
+            raise ValueError(_("an expression needs 'known' beside it"))
+        return self
+
+    @property
+    def positive_sql(self) -> str:
+        """The expression that is true for the bad outcome."""
+        if isinstance(self.positive, str):
+            return self.positive
+        values = ", ".join(_sql_literal(value) for value in self.positive)
+        return f"{_quoted(str(self.column))} IN ({values})"
+
+    @property
+    def known_sql(self) -> str:
+        """The expression that is true where the outcome is known."""
+        return self.known or f"{_quoted(str(self.column))} IS NOT NULL"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _sql_literal(value: str | float | bool) -> str:  # noqa: FBT001 - a value of any kind
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    return "'" + value.replace("'", "''") + "'"
 
 
 class Exclusion(Declared):
@@ -138,18 +222,22 @@ class Exclusion(Declared):
 
 
 class Cohort(Declared):
-    """One row for each thing to score: its key, its cut-off, its label and who is left out."""
+    """One row for each thing to score: its key, its cut-off, its label and who is left out.
+
+    Without a key, the row's number in its file is one (``row_id``); without a group, each key is
+    its own.
+    """
 
     table: str
-    key: tuple[str, ...]
+    key: tuple[str, ...] = (ROW_ID,)
     lookups: tuple[Lookup, ...] = ()
-    group: str
+    group: str | None = None
     period: str | None = None
     sample_by: tuple[str, ...] | None = None
     label: Outcome
     exclude: tuple[Exclusion, ...] = ()
-    singular: Label
-    plural: Label
+    singular: Label = Label(en="row", fr="ligne")
+    plural: Label = Label(en="rows", fr="lignes")
 
 
 class AttributeFeature(Declared):
@@ -259,12 +347,17 @@ class Dataset(Declared):
     """A whole declaration."""
 
     name: str
-    title: Label
+    title: Label | None = None
     attribution: str | None = None
     tables: dict[str, Table]
     cohort: Cohort
-    features: tuple[FeatureGroup, ...]
+    features: tuple[FeatureGroup, ...] = ()
     sensitive: tuple[str, ...] = ()
+
+    @property
+    def timeless(self) -> bool:
+        """Whether no table says when its rows became known, so that there is no cut-off."""
+        return not any(table.clock for table in self.tables.values())
 
     @model_validator(mode="after")
     def _tables_exist(self) -> Dataset:
@@ -287,10 +380,21 @@ class Dataset(Declared):
                             primary=", ".join(target.primary_key),
                         )
                     )
-        for name in self.cohort.key:
-            if name not in self.tables[self.cohort.table].columns:
-                columns = self.tables[self.cohort.table].columns
-                raise ValueError(_unknown_name("cohort.key", name, columns))
+        columns = self.tables[self.cohort.table].columns
+        label = self.cohort.label.column
+        own = [("cohort.label.column", label)] if label else []
+        for where, name in [*(("cohort.key", name) for name in self.cohort.key), *own]:
+            if name not in columns and name != ROW_ID:
+                raise ValueError(_unknown_name(where, name, columns))
+        # Expressions call the cut-off so, and one name can't mean two things.
+        for name in (*self.cohort.key, *({CUTOFF} & columns.keys())):
+            if name in COHORT_COLUMNS:
+                raise ValueError(
+                    _(
+                        "tables.{table}.columns: vigie needs the name {name!r} for itself; call "
+                        'the column otherwise and add source = "{name}"'
+                    ).format(table=self.cohort.table, name=name)
+                )
         return self
 
     def _table_uses(self) -> Iterator[tuple[str, str]]:

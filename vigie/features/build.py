@@ -20,6 +20,7 @@ from vigie.dataset.spec import (
     Measure,
     RankFeatures,
     RatioFeature,
+    cohort_column,
 )
 from vigie.engine import materialized, with_expressions
 from vigie.errors import DeclarationError
@@ -101,7 +102,7 @@ def build_features(
 def _attribute(group: AttributeFeature, cohort: ibis.Table, dataset: Dataset) -> _Part:
     source = dataset.cohort.table
     view = cohort
-    column = group.column
+    column = None if group.column is None else cohort_column(group.column)
     if group.expression is not None:
         column = "vigie_value"
         view = with_expressions(cohort, {column: group.expression})

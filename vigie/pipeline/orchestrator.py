@@ -389,6 +389,7 @@ class _Session:
     def _values(self, steps: Sequence[Step]) -> Mapping[str, Any]:
         own: dict[str, Any] = {
             "lang": self.language,
+            "cutoff_days": None if self.dataset.timeless else self.settings.get("cutoff_days"),
             "dataset.tables": {n: t.model_dump() for n, t in self.dataset.tables.items()},
             "dataset.cohort": self.dataset.cohort.model_dump(),
             "dataset.features": [group.model_dump() for group in self.dataset.features],

@@ -30,8 +30,13 @@ def run(context: StepContext) -> None:
         matrix, features, cohort = run_interruptibly(lambda: _build(context, dataset, folder))
         _save(context, dataset, folder, matrix, features, cohort)
     context.facts["rows"], context.facts["features"] = (int(size) for size in matrix.shape)
+    said = (
+        _("{features} features of {rows} {things}")
+        if dataset.timeless
+        else _("{features} features of {rows} {things}, as known at day {cutoff}")
+    )
     context.say(
-        _("{features} features of {rows} {things}, as known at day {cutoff}").format(
+        said.format(
             features=matrix.shape[1],
             rows=f"{matrix.shape[0]:,}",
             things=dataset.cohort.plural.in_language(context.services["language"]),
@@ -119,7 +124,7 @@ def _metadata(
             "unlabelled": int((labels == -1).sum()),
         },
         "label": {
-            "positive": dataset.cohort.label.positive,
+            "positive": dataset.cohort.label.positive_sql,
             "name": dict(dataset.cohort.label.name),
         },
         "features": [feature.to_json() for feature in features],

@@ -50,8 +50,13 @@ def run(context: StepContext) -> None:
 def _tell(context: StepContext, dataset: Dataset, report: TransformReport) -> None:
     language = context.services["language"]
     plural = dataset.cohort.plural.in_language(language)
+    said = (
+        _("{kept} of {all} {things} are in the cohort")
+        if dataset.timeless
+        else _("{kept} of {all} {things} are in the cohort at day {cutoff}")
+    )
     context.say(
-        _("{kept} of {all} {things} are in the cohort at day {cutoff}").format(
+        said.format(
             kept=f"{report.eligible:,}",
             all=f"{report.candidates:,}",
             things=plural,
