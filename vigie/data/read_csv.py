@@ -330,7 +330,8 @@ def _source(path: Path, header: Header, types: dict[str, str], table: Table) -> 
     columns = ", ".join(
         f"{quote_text(name)}: {quote_text(types.get(name, 'VARCHAR'))}" for name in header.names
     )
-    missing = ", ".join(quote_text(marker) for marker in table.missing)
+    # Without any, only an empty field is missing.
+    missing = ", ".join(quote_text(marker) for marker in table.missing or ("",))
     quote = quote_text(table.csv.quote)
     return (
         f"read_csv({quote_text(str(path))}, columns={{{columns}}}, "

@@ -45,7 +45,8 @@ COHORT_COLUMNS = ("cohort_id", CUTOFF, "label", "group_key", "period")
 
 def cohort_column(name: str) -> str:
     """Return what a column of the cohort's table is called in the cohort."""
-    return f"{name}_" if name in COHORT_COLUMNS else name
+    # Engines don't tell names apart by letter case.
+    return f"{name}_" if name.lower() in COHORT_COLUMNS else name
 
 
 class Declared(BaseModel):
@@ -387,8 +388,8 @@ class Dataset(Declared):
             if name not in columns and name != ROW_ID:
                 raise ValueError(_unknown_name(where, name, columns))
         # Expressions call the cut-off so, and one name can't mean two things.
-        for name in (*self.cohort.key, *({CUTOFF} & columns.keys())):
-            if name in COHORT_COLUMNS:
+        for name in (*self.cohort.key, *(name for name in columns if name.lower() == CUTOFF)):
+            if name.lower() in COHORT_COLUMNS:
                 raise ValueError(
                     _(
                         "tables.{table}.columns: vigie needs the name {name!r} for itself; call "

@@ -1,0 +1,284 @@
+"""``vigie init``: from a CSV to a project that runs."""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from vigie.commands.options import Flag, Names, Project
+from vigie.errors import ExitCode, UsageError
+from vigie.i18n import _, language_from_environment, use_language
+
+if TYPE_CHECKING:
+    from vigie.infer.decide import Decisions
+
+DECLARATION = "dataset.toml"
+_SUFFIXES = (".csv.gz", ".csv", ".tsv", ".txt", ".data", ".gz")
+
+
+def init(
+    file: Path,
+    *,
+    target: str | None = None,
+    positive: Names = None,
+    id: str | None = None,  # noqa: A002 - the option's name
+    leave_out: Names = None,
+    header: Annotated[bool | None, Parameter(negative="--no-header")] = None,
+    replace: Flag = False,
+    project: Project = None,
+    lang: str | None = None,
+    debug: Flag = False,  # read from the command line by main
+) -> int:
+    """Look at a CSV file, bring it into the project and declare what it is.
+
+    Writes a commented dataset.toml and says what was decided and why; then `vigie run` works.
+    Where it can't tell and somebody is at the terminal, it asks.
+
+    Parameters
+    ----------
+    file
+        A CSV file, gzipped or not, whatever its delimiter and encoding.
+    target
+        The column that is to be predicted.
+    positive
+        Its value that one is to be warned of, or several; of a number also a comparison: '>= 7'.
+    id
+        The column that is each row's own.
+    leave_out
+        Columns that the model must not see: what wasn't known yet when it is asked.
+    header
+        Whether the first line holds the columns' names (default: found out).
+    replace
+        Replace the declaration that is there; the old one is kept as dataset.toml.bak.
+    project
+        Folder of the project (default: the nearest one with a vigie.toml, else this folder).
+    lang
+        en or fr.
+    debug
+        Show the traceback of an error.
+    """
+    from vigie.infer.decide import Wishes
+    from vigie.settings import find_project
+
+    use_language(lang or language_from_environment())
+    root = (project or find_project(Path.cwd())).resolve()
+    declaration = root / DECLARATION
+    if declaration.exists() and not replace:
+        raise UsageError(
+            _("The project has a declaration already."),
+            where=str(declaration),
+            fix=_(
+                "Change it by hand, or add --replace (the old one is kept as {name}.bak)."
+            ).format(name=DECLARATION),
+        )
+    wishes = Wishes(target, tuple(positive or ()), id, tuple(leave_out or ()))
+    made, text, stem = _decided(file, wishes, header=header)
+    raw = _bring(file, root / "data" / "raw", stem)
+    if declaration.exists():
+        shutil.copy2(declaration, declaration.with_name(f"{DECLARATION}.bak"))
+    _write(declaration, text)
+    settings = _point_settings(root)
+    _tell(made, raw, root, settings)
+    return ExitCode.OK
+
+
+def _decided(file: Path, wishes: object, *, header: bool | None) -> tuple[Decisions, str, str]:
+    from vigie.dataset.spec import parse_dataset
+    from vigie.infer.decide import Wishes, decide
+    from vigie.infer.profile import profile_file
+    from vigie.infer.sniff import sniff
+    from vigie.infer.suspects import SUSPECT_AUC, single_aucs
+    from vigie.infer.write import table_name, write_declaration
+
+    assert isinstance(wishes, Wishes)
+    stem = file.name
+    for suffix in _SUFFIXES:
+        if stem.lower().endswith(suffix):
+            stem = stem[: -len(suffix)]
+            break
+    with tempfile.TemporaryDirectory(prefix="vigie-init-") as scratch:
+        profile = profile_file(file, sniff(file, header=header), Path(scratch))
+        made = decide(profile, wishes, _ask)
+        outcome = made.outcome
+        assert outcome is not None
+        if outcome.values:
+            aucs = single_aucs(profile, made.features, outcome.column, set(outcome.values))
+            made.suspects = {
+                made.name(column): aucs[column.name]
+                for column in made.features
+                if aucs.get(column.name, 0) >= SUSPECT_AUC
+            }
+    text = write_declaration(made, table=table_name(stem), stem=stem, title=file.name)
+    # A declaration that vigie itself can't read must not be written.
+    parse_dataset(text, DECLARATION)
+    return made, text, stem
+
+
+def _ask(question: str, answers: Sequence[str]) -> str | None:
+    """Ask whoever is at the terminal; None where nobody is, or nobody answers."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return None
+    print(question)
+    for number, one in enumerate(answers, start=1):
+        print(f"   {number}  {one}")
+    try:
+        answer = input("> ").strip()
+    except EOFError:
+        return None
+    if answer.isdigit() and 1 <= int(answer) <= len(answers) and answer not in answers:
+        return answers[int(answer) - 1]
+    return answer or None
+
+
+def _bring(file: Path, folder: Path, stem: str) -> Path:
+    """Copy the file into the folder of raw files, unless it lies there."""
+    packed = file.name.lower().endswith(".gz")
+    target = folder / f"{stem}.csv{'.gz' if packed else ''}"
+    if target.exists() and filecmp.cmp(file, target, shallow=False):
+        return target
+    if target.exists():
+        raise UsageError(
+            _("Another file of that name is in the project."),
+            where=str(target),
+            fix=_("Move it away, or give the new one another name."),
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.copyfile(file, partial)
+    partial.replace(target)
+    return target
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, "utf-8")
+    partial.replace(path)
+
+
+def _point_settings(root: Path) -> Path:
+    """Name the declaration in vigie.toml, which is made where there is none."""
+    path = root / "vigie.toml"
+    wanted = f'dataset = "{DECLARATION}"'
+    if not path.exists():
+        _write(path, wanted + "\n")
+        return path
+    lines = path.read_text("utf-8").splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith(("[", "dataset =", "dataset=", "#dataset =")):
+            if line.startswith("["):
+                lines[number:number] = [wanted, ""]
+            else:
+                lines[number] = wanted
+            break
+    else:
+        lines.append(wanted)
+    _write(path, "\n".join(lines) + "\n")
+    return path
+
+
+def _tell(made: Decisions, raw: Path, root: Path, settings: Path) -> None:
+    profile, outcome = made.profile, made.outcome
+    assert outcome is not None
+    dialect, sniffed = profile.dialect, profile.sniffed
+    said = {"\t": _("tabs"), " ": _("spaces")}.get(dialect.delimiter or "", dialect.delimiter)
+    print(
+        _("{file}: {rows:,} rows, {columns} columns, divided by {delimiter}, {encoding}").format(
+            file=raw.name,
+            rows=profile.rows,
+            columns=len(profile.columns),
+            delimiter=said,
+            encoding=profile.encoding,
+        )
+    )
+    header = _("header: {why}") if sniffed.header else _("no header: {why}; columns c0, c1, …")
+    print("   " + header.format(why=sniffed.why_header))
+    markers = [marker for marker in profile.markers if marker.strip()]
+    if markers:
+        print("   " + _("missing: {markers}").format(markers=", ".join(map(repr, markers))))
+    if dialect.decimal == ",":
+        print("   " + _("numbers have a decimal comma"))
+    if dialect.thousands:
+        print("   " + _("thousands are parted by {sign!r}").format(sign=dialect.thousands))
+    if profile.set_aside:
+        print(
+            "⚠️  "
+            + _("{count} lines don't have the columns of the others and are set aside").format(
+                count=profile.set_aside
+            )
+        )
+    _tell_outcome(made)
+    _tell_columns(made)
+    for note in made.notes:
+        print("   " + note)
+    for path in (raw, root / DECLARATION, settings):
+        print(_("written: {path}").format(path=path.relative_to(root)))
+    print(_("Next: vigie run"))
+
+
+def _tell_outcome(made: Decisions) -> None:
+    from vigie.infer.decide import RARE_ROWS
+
+    outcome = made.outcome
+    assert outcome is not None
+    column = outcome.column
+    bad = outcome.comparison or " | ".join(outcome.values)
+    print(_("to be predicted: {name} = {bad}").format(name=column.name, bad=bad))
+    rows = sum(count for value, count in column.values if value in outcome.values)
+    if outcome.values:
+        share = rows / max(1, column.known)
+        print(
+            "   "
+            + _("{rows:,} of {known:,} rows ({share:.1%})").format(
+                rows=rows, known=column.known, share=share
+            )
+        )
+        if rows < RARE_ROWS:
+            print("⚠️  " + _("so few that no figure will be worth much"))
+    if column.missing:
+        print(
+            "   "
+            + _("{count:,} rows without an outcome are scored only").format(count=column.missing)
+        )
+
+
+def _tell_columns(made: Decisions) -> None:
+    print(
+        _("features from {count} columns; the key is {key}").format(
+            count=len(made.features),
+            key=made.name(made.key) if made.key else _("the row's number"),
+        )
+    )
+    for name, why in made.not_features.items():
+        print("   " + _("not {name}: it {why}").format(name=name, why=why))
+    for column in made.features:
+        if column.other_formats:
+            print(
+                "⚠️  "
+                + _("{name} could be read as {others} too; it is read as {format}").format(
+                    name=column.name,
+                    others=", ".join(column.other_formats),
+                    format=column.format,
+                )
+            )
+    for name, auc in made.suspects.items():
+        print(
+            "⚠️  "
+            + _(
+                "{name} alone tells the outcomes apart (AUC {auc:.3f}): was it known before? If "
+                "not: --leave-out {name}"
+            ).format(name=name, auc=auc)
+        )
+    if made.personal:
+        print(
+            "⚠️  "
+            + _("personal, and used: {names}; to keep one out: --leave-out").format(
+                names=", ".join(made.personal)
+            )
+        )
