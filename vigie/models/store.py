@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import vigie
 from vigie.errors import ModelError
 from vigie.i18n import _
-from vigie.pipeline.artifacts import atomic_write, write_json
+from vigie.pipeline.artifacts import atomic_write, file_sha256, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,15 +142,19 @@ def save_model(
     metadata: Mapping[str, Any],
     pkl_path: Path,
     metadata_path: Path,
+    scores_path: Path,
     versions_dir: Path,
     timestamp: str,
 ) -> dict[str, Any]:
     """Write the pair and a time-stamped copy of it; return the metadata as written.
 
-    The copy comes first: whatever model is current can be found again under its time.
+    The copy comes first: whatever model is current can be found again under its time. In each
+    pair the metadata come last: where they are, the rest is.
 
     Parameters
     ----------
+    scores_path
+        The scores that belong to the model, already written; a copy is kept with the model's.
     timestamp
         As it appears in the copies' names, such as ``20261123T070000Z``.
     """
@@ -164,8 +168,13 @@ def save_model(
         "file": pkl_path.name,
         "sha256": hashlib.sha256(content).hexdigest(),
         "size_bytes": len(content),
+        "scores_sha256": file_sha256(scores_path),
     }
     mode = _mode_by_umask()
+    kept_scores = versions_dir / f"{scores_path.stem}_{timestamp}{scores_path.suffix}"
+    # Scores of single persons are for their owner only, as the original is.
+    with atomic_write(kept_scores) as temporary:
+        shutil.copyfile(scores_path, temporary)
     for pkl, described in (
         (
             versions_dir / f"{pkl_path.stem}_{timestamp}{pkl_path.suffix}",

@@ -127,6 +127,7 @@ class Ledger:
         self._last: dict[str, dict[str, Any]] = {}
         self._last_success: dict[str, dict[str, Any]] = {}
         self._successes: dict[tuple[str, str], dict[str, Any]] = {}
+        self._finished: dict[tuple[str, str], dict[str, Any]] = {}
 
     @classmethod
     def open(cls, path: Path, *, repair: bool = True) -> tuple[Self, Truncated | None]:
@@ -183,6 +184,10 @@ class Ledger:
         """Return the step's latest success with this fingerprint."""
         return _outcome(self._successes.get((step, digest)))
 
+    def success_at(self, step: str, finished: str) -> Outcome | None:
+        """Return the step's success that ended at this time, as a skipped step's reason says it."""
+        return _outcome(self._finished.get((step, finished)))
+
     def _load(self, content: bytes) -> int:
         """Take in all lines up to the first broken one; return how many bytes they are."""
         good = 0
@@ -205,6 +210,7 @@ class Ledger:
         if status == Status.SUCCESS:
             self._last_success[step] = record
             self._successes[step, digest] = record
+            self._finished[step, record["finished"]] = record
 
     @contextlib.contextmanager
     def _opened(self, flags: int, *, create: bool) -> Iterator[int | None]:

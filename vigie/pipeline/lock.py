@@ -248,6 +248,26 @@ class ProjectLock:
         return is_the_dead_one
 
 
+def is_held(folder: Path, mode: str) -> bool:
+    """Return whether a run of `mode` is going on; looks without keeping the lock."""
+    path = folder / f"run_{mode}.lock"
+    # The words first: a probe of the kernel's lock could get in the way of a run that begins.
+    owner = _read_owner(path)
+    if owner is not None and is_dead(owner):
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not try_flock(descriptor)
+    except FlockUnsupported:
+        owner = _read_owner(path.with_suffix(".owner"))
+        return owner is not None and not is_dead(owner)
+    finally:
+        os.close(descriptor)
+
+
 def is_dead(owner: Owner) -> bool:
     """Return whether the owner's process is surely gone; in doubt it lives."""
     import psutil

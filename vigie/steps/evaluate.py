@@ -40,6 +40,7 @@ def run(context: StepContext) -> None:
     context.facts["metrics"] = {
         name: metric["value"] for name, metric in document["holdout"]["metrics"].items()
     }
+    context.facts["model_version"] = metadata["version"]
     _tell(context, document)
 
 

@@ -60,6 +60,7 @@ def run(context: StepContext) -> None:
             fingerprint=context.services["fingerprint"](),
             run={"mode": context.mode, "model_version": loaded.metadata["version"]},
         )
+    context.facts["model_version"] = loaded.metadata["version"]
     _tell(context, table)
 
 

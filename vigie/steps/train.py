@@ -97,6 +97,7 @@ def _save(
         metadata,
         context.output("model").path,
         context.output("model_metadata").path,
+        context.output("scores").path,
         context.services["model_versions"],
         now.strftime("%Y%m%dT%H%M%SZ"),
     )

@@ -59,7 +59,9 @@ def metadata(result):
 
 def save(folder: Path, model, metadata) -> tuple[Path, Path]:
     pair = folder / "random_forest_dev.pkl", folder / "model_metadata_dev.json"
-    store.save_model(model, metadata, *pair, folder / "versions", STAMP)
+    scores = folder / "out_of_fold_dev.parquet"
+    scores.write_bytes(b"scores")
+    store.save_model(model, metadata, *pair, scores, folder / "versions", STAMP)
     return pair
 
 

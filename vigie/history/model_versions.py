@@ -1,0 +1,184 @@
+"""The models that were made, as the training has kept them in ``models/versions``.
+
+A version is three files of one time stamp: the model, its metadata and the scores that go with
+it. The metadata are written last, so a version without them was cut off.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vigie.errors import ModelError, UsageError
+from vigie.i18n import _
+from vigie.names import suggest
+from vigie.pipeline.artifacts import file_sha256
+
+MODEL_NAME, METADATA_NAME, SCORES_NAME = "random_forest", "model_metadata", "out_of_fold"
+_STAMP = re.compile(r"\d{8}T\d{6}Z")
+_NAMES_SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A kept model.
+
+    Parameters
+    ----------
+    stamp
+        When it was kept, as in its files' names.
+    metadata
+        As kept; empty where they are missing or broken.
+    """
+
+    stamp: str
+    model_path: Path
+    metadata_path: Path
+    scores_path: Path
+    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+
+    @property
+    def version(self) -> str:
+        """What the training's fingerprint calls it: ``rf-`` and twelve digits."""
+        return str(self.metadata.get("version", ""))
+
+    @property
+    def sha256(self) -> str:
+        """The digest that the model file must have."""
+        return str(self.metadata.get("sha256", ""))
+
+
+def list_models(versions: Path, mode: str) -> list[ModelVersion]:
+    """Return every version of a mode's model, newest first, broken ones included."""
+    starts = tuple(f"{name}_{mode}_" for name in (MODEL_NAME, METADATA_NAME, SCORES_NAME))
+    stamps = {
+        path.stem.rpartition("_")[2]
+        for path in versions.glob(f"*_{mode}_*")
+        if path.name.startswith(starts)
+    }
+    found = []
+    for stamp in sorted(filter(_STAMP.fullmatch, stamps), reverse=True):
+        metadata_path = versions / f"{METADATA_NAME}_{mode}_{stamp}.json"
+        found.append(
+            ModelVersion(
+                stamp,
+                versions / f"{MODEL_NAME}_{mode}_{stamp}.pkl",
+                metadata_path,
+                versions / f"{SCORES_NAME}_{mode}_{stamp}.parquet",
+                read_json_object(metadata_path),
+            )
+        )
+    return found
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; an empty one where there is none that can be read."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def broken_part(model: ModelVersion) -> str | None:
+    """Return the name of the first file that is missing or not as the metadata say, or None."""
+    if not model.sha256:
+        return model.metadata_path.name
+    for path, expected in (
+        (model.model_path, model.sha256),
+        (model.scores_path, model.metadata.get("scores_sha256")),
+    ):
+        try:
+            if file_sha256(path) != expected:
+                return path.name
+        except OSError:
+            return path.name
+    return None
+
+
+def is_whole(model: ModelVersion) -> bool:
+    """Return whether all files of the version are what the metadata say."""
+    return broken_part(model) is None
+
+
+def position_of(models: Sequence[ModelVersion], current: Mapping[str, Any]) -> int | None:
+    """Return which of `models` is the one that `current` (metadata) describes."""
+    for index, model in enumerate(models):
+        # The same training again may give the same bytes: only the time tells them apart.
+        if model.metadata and all(
+            model.metadata.get(key) == current.get(key) for key in ("sha256", "trained_at")
+        ):
+            return index
+    return None
+
+
+def choose_model(
+    models: Sequence[ModelVersion], wanted: str | None, current: Mapping[str, Any], *, where: Path
+) -> ModelVersion:
+    """Return the version that a person means.
+
+    Parameters
+    ----------
+    models
+        Newest first.
+    wanted
+        A model's version, a time stamp, or a beginning of either; None means the latest one
+        before the current that is another model.
+    current
+        Metadata of the current model; empty where there is none.
+
+    Raises
+    ------
+    UsageError
+        None is meant, or several.
+    ModelError
+        There is no earlier one.
+    """
+    usable = [model for model in models if model.metadata]
+    if wanted is None:
+        return _earlier(usable, current, where)
+    exact = [model for model in usable if wanted in (model.version, model.stamp)]
+    found = exact or [
+        model
+        for model in usable
+        if wanted and (model.version.startswith(wanted) or model.stamp.startswith(wanted))
+    ]
+    if len({model.version for model in found}) == 1:
+        # The same model, trained again: the newest copy stands for all.
+        return found[0]
+    names = ", ".join(f"{one.version} ({one.stamp})" for one in (found or usable)[:_NAMES_SHOWN])
+    if found:
+        raise UsageError(
+            _("{count} models are called {wanted!r}.").format(count=len(found), wanted=wanted),
+            where=str(where),
+            fix=_("Name one of them: {names}").format(names=names),
+        )
+    nearest = suggest(wanted, [name for one in usable for name in (one.version, one.stamp)])
+    fix = _("There are: {names}").format(names=names or "–")
+    if nearest:
+        fix = _("Did you mean {nearest}?").format(nearest=nearest) + " " + fix
+    raise UsageError(
+        _("There is no model {wanted!r}.").format(wanted=wanted), where=str(where), fix=fix
+    )
+
+
+def _earlier(
+    models: Sequence[ModelVersion], current: Mapping[str, Any], where: Path
+) -> ModelVersion:
+    position = position_of(models, current)
+    # Without a copy of its own, the current model counts as newer than all.
+    older = models if position is None else models[position + 1 :]
+    for model in older:
+        if model.version != current.get("version"):
+            return model
+    raise ModelError(
+        _("There is no model before the current one ({version}).").format(
+            version=current.get("version", "–")
+        ),
+        where=str(where),
+        fix=_("See which models there are: {command}").format(command="vigie models"),
+    )
