@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from vigie.errors import ModelError, UsageError
 from vigie.i18n import _
 from vigie.names import suggest
-from vigie.pipeline.artifacts import file_sha256
+from vigie.paths import ProjectPaths
+from vigie.pipeline.artifacts import file_sha256, json_text
+from vigie.pipeline.ledger import Ledger, Status
 
 MODEL_NAME, METADATA_NAME, SCORES_NAME = "random_forest", "model_metadata", "out_of_fold"
 _STAMP = re.compile(r"\d{8}T\d{6}Z")
@@ -73,6 +76,84 @@ def list_models(versions: Path, mode: str) -> list[ModelVersion]:
             )
         )
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """One line of ``vigie models``.
+
+    Parameters
+    ----------
+    cv_auc, holdout_auc
+        Mean of the folds; of the hold-out where the model was ever evaluated.
+    problem
+        What is missing for it to be rolled back to, or None.
+    """
+
+    version: str
+    stamp: str
+    trained_at: str | None
+    cv_auc: float | None
+    holdout_auc: float | None
+    cutoff_days: int | None
+    rows: int | None
+    size_bytes: int | None
+    current: bool
+    problem: str | None
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return asdict(self)
+
+
+def summarize_models(paths: ProjectPaths) -> list[ModelSummary]:
+    """Return a line for each version of a mode's model, newest first."""
+    models = list_models(paths.model_versions, paths.mode)
+    current = position_of(models, read_json_object(paths.model(METADATA_NAME, ".json")))
+    metrics = _metrics_by_model(paths)
+    name = paths.model(MODEL_NAME, ".pkl").name
+    return [
+        _summary(model, metrics.get(_digest(model, name), {}), current=index == current)
+        for index, model in enumerate(models)
+    ]
+
+
+def _summary(model: ModelVersion, metrics: Mapping[str, Any], *, current: bool) -> ModelSummary:
+    metadata = model.metadata
+    return ModelSummary(
+        version=model.version,
+        stamp=model.stamp,
+        trained_at=metadata.get("trained_at"),
+        cv_auc=metadata.get("cross_validation", {}).get("mean", {}).get("roc_auc"),
+        holdout_auc=metrics.get("roc_auc"),
+        cutoff_days=metadata.get("cutoff_days"),
+        rows=metadata.get("counts", {}).get("rows"),
+        size_bytes=metadata.get("size_bytes"),
+        current=current,
+        problem=broken_part(model),
+    )
+
+
+def _metrics_by_model(paths: ProjectPaths) -> dict[str, Mapping[str, Any]]:
+    """Return the hold-out's latest metrics, by the digest of the metadata that were evaluated."""
+    ledger, _truncated = Ledger.open(paths.ledger, repair=False)
+    return {
+        str(outcome.fingerprint.inputs.get("model_metadata")): outcome.facts["metrics"]
+        for outcome in ledger.outcomes()
+        if outcome.status == Status.SUCCESS and outcome.facts.get("metrics")
+    }
+
+
+def metadata_as_current(model: ModelVersion, file_name: str) -> str:
+    """Return the text of a version's metadata for when its model is called `file_name`.
+
+    Byte for byte what the training wrote beside the original: it is found in the ledger so.
+    """
+    return json_text({**model.metadata, "file": file_name})
+
+
+def _digest(model: ModelVersion, file_name: str) -> str:
+    return sha256(metadata_as_current(model, file_name).encode()).hexdigest()
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -234,6 +234,23 @@ def load_model(pkl_path: Path, metadata_path: Path, *, mode: str) -> LoadedModel
     return LoadedModel(model, metadata, notes)
 
 
+def check_scores(metadata: Mapping[str, Any], scores_path: Path, *, mode: str) -> None:
+    """Refuse scores that are not those of the model that the metadata describe.
+
+    Raises
+    ------
+    ModelError
+        When the digests differ: a training or a roll-back was cut off.
+    """
+    expected = metadata.get("scores_sha256")
+    if expected is not None and file_sha256(scores_path) != expected:
+        raise ModelError(
+            _("The scores don't belong to the model: a run may have been cut off."),
+            where=str(scores_path),
+            fix=_("Train again: {command}").format(command=_train_command(mode)),
+        )
+
+
 def read_metadata(metadata_path: Path, *, mode: str) -> dict[str, Any]:
     """Return the metadata; enough of them to check a model is there.
 

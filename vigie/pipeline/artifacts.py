@@ -91,9 +91,13 @@ def atomic_folder(path: Path, *, mode: int = PRIVATE) -> Iterator[Path]:
 
 def write_json(path: Path, value: Any, *, mode: int = PRIVATE) -> None:
     """Write `value` as readable JSON, atomically."""
-    text = json.dumps(value, ensure_ascii=False, indent=2, default=to_json_type)
     with atomic_write(path, mode=mode) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(json_text(value), encoding="utf-8")
+
+
+def json_text(value: Any) -> str:
+    """Return `value` as ``write_json`` writes it."""
+    return json.dumps(value, ensure_ascii=False, indent=2, default=to_json_type) + "\n"
 
 
 def to_json_type(value: Any) -> Any:

@@ -23,6 +23,8 @@ from vigie.pipeline.fingerprint import Fingerprint
 from vigie.pipeline.lock import FlockUnsupported, try_flock
 
 FORMAT = 1
+# The fact of an outcome that no step made: a person chose an earlier result.
+ROLLED_BACK_TO = "rolled_back_to"
 
 
 class Status(StrEnum):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vigie.pipeline.fingerprint import Fingerprint, canonical_json
-from vigie.pipeline.ledger import Outcome, Status
+from vigie.pipeline.ledger import ROLLED_BACK_TO, Outcome, Status
 from vigie.pipeline.reasons import (
     CodeChanged,
     Forced,
@@ -25,6 +25,7 @@ from vigie.pipeline.reasons import (
     ParamChanged,
     PreviousFailed,
     Reason,
+    RolledBack,
     UpToDate,
     VersionChanged,
 )
@@ -211,7 +212,7 @@ def decide(
     expected = [InputWillChange(name, coming[name]) for name in step.inputs if name in coming]
     match = ledger.success_with(step.name, present.digest)
     if match and not forced and not expected and not any(_bad_outputs(step, match, states)):
-        return Skip(step.name, (UpToDate(match.finished),))
+        return Skip(step.name, (_up_to_date(match),))
     reasons: list[Reason] = [Forced()] if forced else []
     reasons += _past_reasons(step, present, states, ledger, coming)
     return Run(step.name, (*reasons, *expected))
@@ -267,6 +268,11 @@ def ancestors(steps: Sequence[Step], requested: Collection[str]) -> set[str]:
         if feeds or step.name in requested:
             needed.update(step.inputs)
     return found
+
+
+def _up_to_date(success: Outcome) -> UpToDate:
+    version = success.facts.get(ROLLED_BACK_TO)
+    return RolledBack(success.finished, version) if version else UpToDate(success.finished)
 
 
 def _past_reasons(

@@ -177,6 +177,19 @@ class UpToDate(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class RolledBack(UpToDate):
+    """Nothing has changed since a person made an earlier model the current one."""
+
+    version: str
+
+    def describe(self) -> str:
+        """Return one translated line."""
+        return _("rolled back to {version} on {when}, and nothing has changed since").format(
+            version=self.version, when=shown_time(self.since)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class InputMissing(Reason):
     """An input is not there, and no step of this plan will make it."""
 

@@ -18,8 +18,10 @@ def run(context: StepContext) -> None:
     import pyarrow.parquet as pq
 
     from vigie.models.evaluate import metrics_document
+    from vigie.models.store import check_scores
 
     metadata = read_json(context.input("model_metadata").path)
+    check_scores(metadata, context.input("scores").path, mode=context.mode)
     features = read_json(context.input("features_metadata").path)
     scores = pq.read_table(context.input("scores").path)
     with context.progress(_("evaluating"), None):

@@ -19,12 +19,13 @@ GROUP_COLUMN = "group_key"
 def run(context: StepContext) -> None:
     """Check that the model fits the features, score every row, publish."""
     from vigie.models.predict import write_predictions_csv, write_predictions_metadata
-    from vigie.models.store import check_schema, load_model
+    from vigie.models.store import check_schema, check_scores, load_model
 
     matrix = read_matrix(context)
     loaded = load_model(
         context.input("model").path, context.input("model_metadata").path, mode=context.mode
     )
+    check_scores(loaded.metadata, context.input("scores").path, mode=context.mode)
     for note in loaded.notes:
         context.warn(note)
     check_schema(

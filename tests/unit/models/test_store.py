@@ -98,7 +98,14 @@ def test_metadata_tell_what_the_model_is(pair):
 
 def test_a_time_stamped_copy_is_kept(pair, tmp_path):
     copies = {path.name: path for path in (tmp_path / "versions").iterdir()}
-    assert set(copies) == {f"random_forest_dev_{STAMP}.pkl", f"model_metadata_dev_{STAMP}.json"}
+    assert set(copies) == {
+        f"random_forest_dev_{STAMP}.pkl",
+        f"model_metadata_dev_{STAMP}.json",
+        f"out_of_fold_dev_{STAMP}.parquet",
+    }
+    scores = copies[f"out_of_fold_dev_{STAMP}.parquet"]
+    assert scores.read_bytes() == (tmp_path / "out_of_fold_dev.parquet").read_bytes()
+    assert stat.S_IMODE(scores.stat().st_mode) == 0o600
     restored = store.load_model(
         copies[f"random_forest_dev_{STAMP}.pkl"],
         copies[f"model_metadata_dev_{STAMP}.json"],
@@ -262,3 +269,13 @@ def test_saving_again_gives_the_same_file(pair, result, metadata):
     first = pair[0].read_bytes()
     save(pair[0].parent, result.model, metadata)
     assert pair[0].read_bytes() == first
+
+
+def test_scores_of_another_model_are_refused(pair, tmp_path) -> None:
+    scores = tmp_path / "out_of_fold_dev.parquet"
+    metadata = store.read_metadata(pair[1], mode="dev")
+    store.check_scores(metadata, scores, mode="dev")
+    scores.write_bytes(b"of another model")
+    with pytest.raises(ModelError, match="belong") as caught:
+        store.check_scores(metadata, scores, mode="dev")
+    assert "--steps train" in str(caught.value.fix)

@@ -1,0 +1,161 @@
+"""``vigie models`` and ``vigie rollback``: the models that were made, and which one is used."""
+
+from __future__ import annotations
+
+import json as json_format
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vigie.commands.options import Flag, Project
+from vigie.errors import ExitCode, UsageError
+from vigie.i18n import _, language_from_environment, use_language
+
+if TYPE_CHECKING:
+    from vigie.history.model_versions import ModelSummary
+    from vigie.history.rollback import Rollback
+    from vigie.paths import ProjectPaths
+
+
+def models(
+    *,
+    mode: str = "dev",
+    json: Flag = False,
+    project: Project = None,
+    lang: str | None = None,
+    debug: Flag = False,  # read from the command line by main
+) -> int:
+    """List the models that were made, newest first; * marks the current one.
+
+    Parameters
+    ----------
+    mode
+        dev or prod.
+    json
+        Print JSON.
+    project
+        Folder of the project.
+    lang
+        en or fr.
+    debug
+        Show the traceback of an error.
+    """
+    from vigie.history.model_versions import summarize_models
+
+    found = summarize_models(_paths(project, mode, lang))
+    if json:
+        records = [one.to_record() for one in found]
+        print(json_format.dumps(records, ensure_ascii=False, indent=2))
+    else:
+        for line in _table(found):
+            print(line)
+    return ExitCode.OK
+
+
+def rollback(
+    version: str | None = None,
+    *,
+    mode: str = "dev",
+    project: Project = None,
+    lang: str | None = None,
+    debug: Flag = False,  # read from the command line by main
+) -> int:
+    """Make an earlier model the current one; the next run evaluates and predicts with it.
+
+    Training is skipped until data, settings or code change. To train at once:
+    vigie run --force train
+
+    Parameters
+    ----------
+    version
+        A model's version or time stamp, or its beginning (default: the one before the current).
+    mode
+        dev or prod.
+    project
+        Folder of the project.
+    lang
+        en or fr.
+    debug
+        Show the traceback of an error.
+    """
+    from vigie.history.rollback import roll_back
+
+    paths = _paths(project, mode, lang)
+    done = roll_back(paths, version, command=shlex.join(sys.argv))
+    for line in _told(done, mode):
+        print(line)
+    return ExitCode.OK
+
+
+def _paths(project: Path | None, mode: str, lang: str | None) -> ProjectPaths:
+    from vigie.paths import ProjectPaths
+    from vigie.pipeline.definition import MODES
+    from vigie.settings import find_project, load_settings
+
+    use_language(lang or language_from_environment())
+    if mode not in MODES:
+        raise UsageError(
+            _("There is no {kind} called {name!r}.").format(kind=_("mode"), name=mode),
+            where="--mode",
+            fix=_("There are: {names}.").format(names=" ".join(MODES)),
+        )
+    settings = load_settings((project or find_project(Path.cwd())).resolve(), environ=os.environ)
+    use_language(lang or settings.get("lang") or language_from_environment())
+    return ProjectPaths(settings.project, mode)
+
+
+def _table(found: list[ModelSummary]) -> list[str]:
+    if not found:
+        return [_("No model has been made yet.")]
+    heads = (_("VERSION"), _("TIME STAMP"), _("CV AUC"), _("AUC"), _("DAY"), _("ROWS"), _("MB"))
+    shape = "{:<1} {:<15}  {:<16}  {:>6}  {:>6}  {:>4}  {:>8}  {:>6}  {}"
+    lines = [shape.format("", *heads, "")]
+    lines += [
+        shape.format(
+            "*" if one.current else "",
+            one.version or "–",
+            one.stamp,
+            _number(one.cv_auc, "{:.3f}"),
+            _number(one.holdout_auc, "{:.3f}"),
+            _number(one.cutoff_days, "{}"),
+            _number(one.rows, "{:,}"),
+            _number(one.size_bytes and one.size_bytes / 1e6, "{:.1f}"),
+            _("not whole: {name}").format(name=one.problem) if one.problem else "",
+        )
+        for one in found
+    ]
+    return [line.rstrip() for line in lines]
+
+
+def _number(value: float | None, shape: str) -> str:
+    return "–" if value is None else shape.format(value)
+
+
+def _told(done: Rollback, mode: str) -> list[str]:
+    model, again = done.model, f"vigie run --mode {mode}"
+    lines = [
+        _("{version}, trained on {when}, is the current model now; before: {replaced}").format(
+            version=model.version,
+            when=str(model.metadata.get("trained_at", model.stamp))[:16].replace("T", " "),
+            replaced=done.replaced or "–",
+        )
+    ]
+    lines += [f"   {note}" for note in done.notes]
+    if done.misfit:
+        lines.append(done.misfit)
+        lines.append(
+            _("A run on the data and with the settings of its training uses it; any other trains.")
+        )
+    elif done.kept:
+        lines.append(
+            _("Evaluate and predict with it: {command}   (train anew: {force})").format(
+                command=again, force=f"{again} --force train"
+            )
+        )
+    else:
+        lines.append(
+            _("The next run trains anew: the files before were not those of a recorded training.")
+        )
+    return lines
