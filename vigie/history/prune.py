@@ -5,7 +5,14 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from vigie.history.model_versions import is_whole, list_models
+from vigie.history.model_versions import (
+    METADATA_NAME,
+    is_whole,
+    list_models,
+    position_of,
+    read_json_object,
+)
+from vigie.paths import ProjectPaths
 from vigie.pipeline.record import RUNNING, list_runs, read_record
 
 
@@ -25,25 +32,22 @@ def prune_runs(folder: Path, keep: int) -> list[str]:
     return removed
 
 
-def prune_models(versions: Path, mode: str, keep: int, current: str | None) -> list[str]:
+def prune_models(paths: ProjectPaths, keep: int) -> list[str]:
     """Remove the oldest versions beyond `keep` of a mode's model; return their time stamps.
 
-    Parameters
-    ----------
-    versions
-        The folder of all versions.
-    current
-        The sha256 of the model in use, whose version is kept however old it is.
+    The version of the model in use is kept however old it is.
     """
-    models = list_models(versions, mode)
-    if len(models) <= keep:
+    models = list_models(paths.model_versions, paths.mode)
+    current = position_of(models, read_json_object(paths.model(METADATA_NAME, ".json")))
+    # Nothing is hashed where there is nothing to remove.
+    if len(models) - (current is not None and current >= keep) <= keep:
         return []
     removed, whole = [], 0
-    for model in models:
+    for index, model in enumerate(models):
         if whole < keep:
             # What a kill has cut off doesn't count, and isn't what older ones make way for.
             whole += is_whole(model)
-        elif model.sha256 != current:
+        elif index != current:
             # The metadata first: without them it is no version any more.
             with contextlib.suppress(OSError):
                 for path in (model.metadata_path, model.model_path, model.scores_path):

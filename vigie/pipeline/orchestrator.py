@@ -29,7 +29,7 @@ from vigie.checks.check import (
 )
 from vigie.data.raw_artifact import RawTables
 from vigie.dataset.spec import Dataset, parse_dataset, read_declaration
-from vigie.errors import CheckFailed, UsageError
+from vigie.errors import CheckFailed, DatabaseError, UsageError
 from vigie.i18n import _, language_from_environment, use_language
 from vigie.names import suggest
 from vigie.paths import ProjectPaths
@@ -289,8 +289,10 @@ class _Session:
                 if record.content["status"] == "running":
                     stopped = isinstance(error, Exception)
                     record.end(Status.FAILED if stopped else Status.INTERRUPTED)
+                self._remember(after=error)
                 raise
             record.end(Status.SUCCESS)
+            self._remember()
         self.console.summary(time.perf_counter() - started, self._files(steps))
         return result
 
@@ -463,6 +465,30 @@ class _Session:
             libraries=library_versions(LIBRARIES) | {"vigie": __version__},
             git=read_git_state(self.paths.project),
         )
+
+    def _remember(self, after: BaseException | None = None) -> None:
+        """Keep the history: tables where a database is open anyway, and no more than is wanted.
+
+        Not after Ctrl-C, which is to end quickly, nor where the database may be the trouble: what
+        is left out now comes with the next run.
+        """
+        from vigie.history.prune import prune_models, prune_runs
+        from vigie.history.runs import RunHistory
+        from vigie.history.tables import write_history
+
+        cause = getattr(after, "cause", after)
+        if isinstance(cause, DatabaseError) or not isinstance(cause, Exception | None):
+            return
+        try:
+            if self._address is not None:
+                history = RunHistory(self.paths.state)
+                write_history(self._address, self.paths.project, history)
+            prune_runs(self.paths.runs, self.settings.get("retention.runs"))
+            if after is None:
+                prune_models(self.paths, self.settings.get("retention.models"))
+        except Exception:
+            # The run has ended as it has: nothing here may change that.
+            LOGGER.warning(_("The run history could not be kept."), exc_info=True)
 
     def _warn_if_generated(self) -> None:
         if self.raw.will_generate() or self._marked_as_generated():
