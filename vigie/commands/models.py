@@ -149,11 +149,8 @@ def _told(done: Rollback, mode: str) -> list[str]:
             _("A run on the data and with the settings of its training uses it; any other trains.")
         )
     elif done.kept:
-        lines.append(
-            _("Evaluate and predict with it: {command}   (train anew: {force})").format(
-                command=again, force=f"{again} --force train"
-            )
-        )
+        lines.append(_("Evaluate and predict with it: {command}").format(command=again))
+        lines.append(_("Train anew instead: {command}").format(command=f"{again} --force train"))
     else:
         lines.append(
             _("The next run trains anew: the files before were not those of a recorded training.")

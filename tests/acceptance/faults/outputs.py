@@ -69,12 +69,16 @@ def half_made(folder: Path, known: Iterable[Mapping[str, str]]) -> list[str]:
         present = _below(found, top)
         if present and present not in [_below(one, top) for one in known]:
             wrong.append(f"{top}/ is a mixture")
-    models = {one["models/random_forest_dev.pkl"] for one in known}
-    described = {one["models/model_metadata_dev.json"] for one in known}
-    for path in sorted((folder / VERSIONS).glob("[!.]*")):
-        if file_hash(path) not in (models if path.suffix == ".pkl" else described):
-            wrong.append(f"{VERSIONS}/{path.name}")
-    return wrong
+    current = {
+        ".pkl": "models/random_forest_dev.pkl",
+        ".json": "models/model_metadata_dev.json",
+        ".parquet": "models/out_of_fold_dev.parquet",
+    }
+    return wrong + [
+        f"{VERSIONS}/{path.name}"
+        for path in sorted((folder / VERSIONS).glob("[!.]*"))
+        if file_hash(path) not in {one[current[path.suffix]] for one in known}
+    ]
 
 
 def _below(hashes: Mapping[str, str], top: str) -> Hashes:
