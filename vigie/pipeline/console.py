@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 WIDTH = 70
 BAR_AFTER_SECONDS = 2.0
 PLAIN_EVERY_SECONDS = 10.0
+# The log has them all.
+SHOWN_REASONS = 5
 
 LOGGER = logging.getLogger("vigie")
 
@@ -235,6 +237,9 @@ def _why(reasons: Sequence[Reason]) -> str:
             coming.setdefault(reason.by_step, []).append(f"`{reason.name}`")
         else:
             texts.append(reason.describe())
+    if len(texts) > SHOWN_REASONS:
+        more = _("and {count} more").format(count=len(texts) - SHOWN_REASONS + 1)
+        texts = [*texts[: SHOWN_REASONS - 1], more]
     texts += [
         _("step {step} makes {names} anew").format(step=step, names=", ".join(names))
         for step, names in coming.items()

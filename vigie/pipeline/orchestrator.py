@@ -392,9 +392,16 @@ class _Session:
         own: dict[str, Any] = {
             "lang": self.language,
             "cutoff_days": None if self.dataset.timeless else self.settings.get("cutoff_days"),
-            "dataset.tables": {n: t.model_dump() for n, t in self.dataset.tables.items()},
-            "dataset.cohort": self.dataset.cohort.model_dump(),
-            "dataset.features": [group.model_dump() for group in self.dataset.features],
+            # Without defaults: what a later version adds to them must not look like a change.
+            "dataset.tables": {
+                name: table.model_dump(exclude_defaults=True)
+                for name, table in self.dataset.tables.items()
+            },
+            "dataset.cohort": self.dataset.cohort.model_dump(exclude_defaults=True),
+            "dataset.features": [
+                {"kind": group.kind, **group.model_dump(exclude_defaults=True)}
+                for group in self.dataset.features
+            ],
         }
         keys = {key for step in steps for key in step.params}
         return {key: own[key] if key in own else self.settings.get(key) for key in keys}
