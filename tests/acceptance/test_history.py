@@ -13,6 +13,8 @@ from tests.acceptance.project import Done, Project
 from tests.acceptance.test_run import ran, skipped
 from vigie.data.postgres import open_embedded
 
+CANARY = "c4n4ry-p4ss"
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
@@ -122,6 +124,21 @@ def test_retention(project: Project) -> None:
     kept = answer(project, "models")
     assert kept[0]["current"] or len(kept) == 2
     assert sum(one["current"] for one in kept) == 1
+
+
+def test_a_run_that_failed_says_why(tmp_path: Path) -> None:
+    failing = Project(tmp_path / "project")
+    assert failing.vigie("run", "--steps", "predict").returncode == 3
+    away = f"postgresql://ann:{CANARY}@127.0.0.1:1/x"
+    assert failing.vigie("run", DATABASE_URL=away).returncode == 5
+    shown = ask(failing, "runs", "show").stdout
+    assert "status       failed" in shown
+    assert "PostgreSQL doesn't answer" in shown
+    assert "postgresql://ann:***@127.0.0.1:1/x" in shown
+    shown += ask(failing, "runs", "show", "--json").stdout
+    blocked = ask(failing, "runs", "show", "last~1").stdout
+    assert "Step predict cannot run" in blocked
+    assert CANARY not in shown + ask(failing, "runs", "diff").stdout
 
 
 def test_before_anything_ran(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import os
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 runs = App(name="runs", help="List the runs, show one, or say what changed between two.")
 DIGEST_CHARACTERS = 12
 SHOWN_CHARACTERS = 30
+COLUMNS = 100
 # Times differ by themselves: less than this says nothing.
 SECONDS_THAT_MATTER = 0.1
 
@@ -195,9 +197,8 @@ def _status(status: str) -> str:
 def _steps(one: RunSummary) -> str:
     """Return how many steps ran of those that the run came to."""
     failed = len(one.failed)
-    return f"{len(one.ran)}/{len(one.ran) + len(one.skipped) + failed}" + (
-        f" ✗{failed}" if failed else ""
-    )
+    known = len(one.ran) + len(one.skipped) + failed
+    return (f"{len(one.ran)}/{known}" if known else "–") + (f" ✗{failed}" if failed else "")
 
 
 def _seconds(value: float | None) -> str:
@@ -223,10 +224,10 @@ def _described(run: RecordedRun) -> Iterator[str]:
         (_("git commit"), git),
         (_("error"), record.get("error")),
     )
-    yield from (f"{label:<12} {value}" for label, value in pairs if value)
-    yield ""
-    yield _("STEPS")
-    yield from map(_step_line, run.steps)
+    for label, value in pairs:
+        if value:
+            yield from _wrapped(f"{label:<12} {value}", 13)
+    yield from _section(_("STEPS"), [line for step in run.steps for line in _step_lines(step)])
     yield from _section(_("METRICS"), [f"{k:<20} {v:.3f}" for k, v in run.metrics.items()])
     yield from _section(
         _("SETTINGS THAT ARE NOT THE DEFAULT"),
@@ -238,25 +239,38 @@ def _described(run: RecordedRun) -> Iterator[str]:
     )
     libraries = record.get("libraries") or {}
     yield from _section(_("LIBRARIES"), [f"{k:<20} {v or '–'}" for k, v in libraries.items()])
-    warnings = record.get("warnings") or ()
-    yield from _section(_("WARNINGS"), [f"{w.get('step')}: {w.get('message')}" for w in warnings])
+    warnings = [f"{one.get('step')}: {one.get('message')}" for one in record.get("warnings") or ()]
+    yield from _section(_("WARNINGS"), warnings)
     yield from _section(_("NOTES"), list(record.get("notes") or ()))
 
 
-def _step_line(step: StepOfRun) -> str:
+def _step_lines(step: StepOfRun) -> list[str]:
     rows = "" if step.row_count is None else _("{rows} rows").format(rows=f"{step.row_count:,}")
     status = _("not ended") if step.status is None else _status(step.status)
     if step.action == "blocked":
         status = _("blocked")
-    line = f"   {step.name:<10} {status:<12} {_seconds(step.seconds):>9}  {rows:>20}"
-    return line.rstrip() + (f"  {step.error}" if step.error else "")
+    line = f"{step.name:<10} {status:<12} {_seconds(step.seconds):>9}  {rows:>20}"
+    return [line, *([f"   {step.error}"] if step.error else [])]
 
 
 def _section(title: str, lines: list[str]) -> Iterator[str]:
     if lines:
         yield ""
         yield title
-        yield from (f"   {line}" for line in lines)
+        for line in lines:
+            yield from _wrapped(f"   {line}", 6)
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    """Return lines of at most `COLUMNS`; what has no spaces (a digest, a path) stays whole."""
+    return textwrap.wrap(
+        text,
+        COLUMNS,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    ) or [""]
 
 
 # --- diff ------------------------------------------------------------------------------------

@@ -234,7 +234,7 @@ def choose_model(
     names = ", ".join(f"{one.version} ({one.stamp})" for one in (found or usable)[:_NAMES_SHOWN])
     if found:
         raise UsageError(
-            _("{count} models are called {wanted!r}.").format(count=len(found), wanted=wanted),
+            _("{count} models begin with {wanted!r}.").format(count=len(found), wanted=wanted),
             where=str(where),
             fix=_("Name one of them: {names}").format(names=names),
         )

@@ -286,7 +286,7 @@ def resolve_run_id(wanted: str, run_ids: Sequence[str]) -> str:
         return found[0]
     if found:
         raise UsageError(
-            _("{count} runs are called {wanted!r}.").format(count=len(found), wanted=wanted),
+            _("{count} runs begin with {wanted!r}.").format(count=len(found), wanted=wanted),
             fix=_("Name one of them: {names}").format(names=_listed(found)),
         )
     nearest = suggest(wanted, run_ids)

@@ -41,7 +41,7 @@ from vigie.pipeline.ledger import Ledger, Status
 from vigie.pipeline.lock import ProjectLock
 from vigie.pipeline.planner import Run
 from vigie.pipeline.record import RunRecord, read_git_state
-from vigie.pipeline.runner import Pipeline, RunResult, make_plan, run_plan
+from vigie.pipeline.runner import Pipeline, RunResult, error_text, make_plan, run_plan
 from vigie.pipeline.step import Artifact, Step, StepContext
 from vigie.settings import LoadedSettings, find_project, load_settings
 
@@ -287,8 +287,9 @@ class _Session:
                 )
             except BaseException as error:
                 if record.content["status"] == "running":
-                    stopped = isinstance(error, Exception)
-                    record.end(Status.FAILED if stopped else Status.INTERRUPTED)
+                    failed = isinstance(error, Exception)
+                    status = Status.FAILED if failed else Status.INTERRUPTED
+                    record.end(status, error=error_text(error))
                 self._remember(after=error)
                 raise
             record.end(Status.SUCCESS)

@@ -211,7 +211,7 @@ class _Run:
             # Nothing ran, so there is nothing for the ledger; the caller still learns where.
             stopped = self._stopped(step, error)
             if self.record is not None:
-                self.record.end(stopped.status, error=_error_text(stopped.cause))
+                self.record.end(stopped.status, error=error_text(stopped.cause))
             raise stopped from error
         decision = decide(
             step,
@@ -257,7 +257,7 @@ class _Run:
             self.pipeline.ledger.append(done)
         except BaseException as error:
             stopped = self._stopped(step, error)
-            failed = outcome(stopped.status, error=_error_text(stopped.cause))
+            failed = outcome(stopped.status, error=error_text(stopped.cause))
             # The disk may be full: that must not hide why the step stopped.
             with contextlib.suppress(OSError, VigieError, TypeError, ValueError):
                 self.pipeline.ledger.append(failed)
@@ -351,11 +351,11 @@ def _blocked_error(blocked: Sequence[Blocked]) -> ArtifactMissing:
 
 def _close_as_failed(record: RunRecord | None, error: VigieError) -> VigieError:
     if record is not None:
-        record.end(Status.FAILED, error=_error_text(error))
+        record.end(Status.FAILED, error=error_text(error))
     return error
 
 
-def _error_text(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return what may be kept: our own sentences, of foreign errors only the kind.
 
     A database driver's message can hold the address it was given, password and all.

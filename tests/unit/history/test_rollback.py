@@ -162,7 +162,7 @@ def test_names(paths: ProjectPaths) -> None:
     assert back(paths, older.version[:8]).model.stamp == OLD
     with pytest.raises(ModelError, match="no model before"):
         back(paths)
-    with pytest.raises(UsageError, match="2 models"):
+    with pytest.raises(UsageError, match="2 models begin"):
         back(paths, "rf-")
     with pytest.raises(UsageError, match="There is no model") as caught:
         back(paths, "20260703T100000Z")
