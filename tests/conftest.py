@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.faults.tally import pytest_terminal_summary as pytest_terminal_summary
+from tests.acceptance.faults.tally import pytest_terminal_summary
 from tests.tiny_oulad import TinyOulad
 from vigie.dataset.spec import Dataset, parse_dataset, read_declaration
+
+__all__ = ["pytest_terminal_summary"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # What a shell starts in the background ignores Ctrl-C, and so would all that we start.

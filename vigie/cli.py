@@ -74,6 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE
     except KeyboardInterrupt as error:
         return _failed(error, debug=debug, status=ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough (vigie runs | head).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
     except Exception as error:
         return _failed(error, debug=debug)
     return int(result) if isinstance(result, int) else ExitCode.OK
@@ -170,7 +174,9 @@ def _understood(
         return status, error, None
     if isinstance(error, VigieError):
         return error.exit_code, error, None
-    return ExitCode.FAILURE, error, None
+    from vigie.pipeline.runner import storage_error
+
+    return ExitCode.FAILURE, storage_error(error) or error, None
 
 
 def _run_arguments() -> list[str]:

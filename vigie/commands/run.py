@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_format
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -96,6 +97,7 @@ def config(
     *,
     project: Project = None,
     config: ConfigFile = None,
+    json: Flag = False,
     lang: str | None = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
@@ -107,6 +109,8 @@ def config(
         Folder of the project.
     config
         Settings file instead of vigie.toml.
+    json
+        Print JSON.
     lang
         en or fr.
     debug
@@ -118,6 +122,10 @@ def config(
     settings = make(RunOptions(project=project, config=config, lang=lang)).settings()
     use_language(settings.get("lang") or language_from_environment())
     rows = settings.rows()
+    if json:
+        shown = {row.key: {"value": row.value, "origin": str(row.origin)} for row in rows}
+        print(json_format.dumps(shown, ensure_ascii=False, indent=2))
+        return ExitCode.OK
     width = max(len(row.key) for row in rows)
     for row in rows:
         value = row.value if len(row.value) <= 40 else f"{row.value[:39]}…"

@@ -546,6 +546,8 @@ def default_memory_limit() -> str:
 def _start_log(path: Path) -> int:
     """Send everything that is logged to the mode's log file, with timestamps; return its size."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A full disk shows in what the run makes; the log must not cover the screen with it.
+    logging.raiseExceptions = False
     for old in list(LOGGER.handlers):
         LOGGER.removeHandler(old)
         old.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -23,7 +24,7 @@ PHASES = ("launch", "server", *STEPS)
 BETWEEN = "between steps"
 CLOSING = "closing"
 POLL_SECONDS = 0.003
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 90
 _HEADING = re.compile(r"🔵 STEP (\d)/(\d)")
 
 
@@ -66,7 +67,13 @@ class LiveRun:
             process = subprocess.Popen(
                 [sys.executable, "-m", "vigie.cli", "run", "--lang", "en", *chosen, *arguments],
                 cwd=project.folder,
-                env={**project.environ, "PYTHONPATH": str(ROOT), **environ},
+                # A run that hangs is told to say where.
+                env={
+                    **project.environ,
+                    "PYTHONPATH": str(ROOT),
+                    "PYTHONFAULTHANDLER": "1",
+                    **environ,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=to_out,
                 stderr=to_err,
@@ -99,9 +106,17 @@ class LiveRun:
             now = self.phase
             if now != BETWEEN and order.index(now) >= waited_for:
                 return True
-            assert time.monotonic() < deadline, f"never came to {phase}: {self.text}"
+            if time.monotonic() >= deadline:
+                raise AssertionError(f"never came to {phase}: {self.text}\n{self.where()}")
             time.sleep(POLL_SECONDS)
         return False
+
+    def where(self) -> str:
+        """End the run and return where its threads were, and what else is at work."""
+        others = [" ".join(one.cmdline()) for one in processes_of(self.project.folder)]
+        self.process.send_signal(signal.SIGABRT)
+        self.process.wait(PATIENCE_SECONDS)
+        return "\n".join([self.errors, *others])
 
     def sleep(self, seconds: float) -> bool:
         """Let the run work on; False where it ended meanwhile."""
@@ -167,13 +182,11 @@ def _backends(project: Project) -> list[psutil.Process]:
     server = postmaster(project)
     try:
         children = server.children() if server else []
-        return [one for one in children if f"vigie vigie [local]" in " ".join(one.cmdline())]
+        return [one for one in children if "vigie vigie [local]" in " ".join(one.cmdline())]
     except psutil.Error:
         return []
 
 
 def _kill(process: psutil.Process) -> None:
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process.kill()
-    except psutil.NoSuchProcess:
-        pass
