@@ -114,25 +114,14 @@ def test_a_server_of_ones_own(tmp_path: Path, own_server: OwnServer) -> None:
     made = project.vigie("sample", "--enrolments", "700", "--out", str(project.raw))
     assert made.returncode == 0, made.stderr
     (project.raw / "GENERATED.json").unlink()
-    quoted = json.dumps(own_server.password, ensure_ascii=False)
     env = project.folder / ".env"
-    env.write_text(
-        f"DB_HOST={own_server.host}\nDB_PORT={own_server.port}\nDB_NAME={own_server.name}\n"
-        f"DB_USER={own_server.user}\nDB_PASSWORD={quoted}\n",
-        "utf-8",
-    )
+    env.write_text(own_server.dotenv(), "utf-8")
     env.chmod(0o600)
     said = project.run("--mode", "prod")
     assert own_server.password not in said
     assert f"{own_server.host}:{own_server.port}" in said
     assert not (project.folder / ".vigie" / "postgres").exists()
-    with psycopg.connect(
-        host=own_server.host,
-        port=own_server.port,
-        user=own_server.user,
-        password=own_server.password,
-        dbname=own_server.name,
-    ) as connection:
+    with psycopg.connect(own_server.conninfo) as connection:
         check_counts(
             project,
             lambda sql: connection.execute(sql).fetchall(),  # type: ignore[arg-type]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,28 @@ class OwnServer:
     user: str
     password: str = field(repr=False)
     name: str
+    control: Callable[[str], None] = field(default=lambda _verb: None, compare=False)
+
+    @property
+    def conninfo(self) -> str:
+        """What psycopg connects with."""
+        from psycopg.conninfo import make_conninfo
+
+        return make_conninfo(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            dbname=self.name,
+        )
+
+    def dotenv(self) -> str:
+        """Return the lines of a ``.env`` that names it."""
+        password = json.dumps(self.password, ensure_ascii=False)
+        return (
+            f"DB_HOST={self.host}\nDB_PORT={self.port}\nDB_NAME={self.name}\n"
+            f"DB_USER={self.user}\nDB_PASSWORD={password}\n"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +95,18 @@ def own_server() -> Iterator[OwnServer]:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
-        run("pg_ctl", "start", "-w", "-D", data, "-l", folder / "log", "-o", options)
+
+        def control(verb: str) -> None:
+            """Start, stop or restart it; open connections are broken off."""
+            how = () if verb == "start" else ("-m", "immediate")
+            told = () if verb == "stop" else ("-l", folder / "log", "-o", options)
+            run("pg_ctl", verb, "-w", "-D", data, *how, *told)
+
+        control("start")
         try:
-            yield OwnServer("127.0.0.1", port, "vigie_owner", PASSWORD, "postgres")
+            yield OwnServer("127.0.0.1", port, "vigie_owner", PASSWORD, "postgres", control)
         finally:
-            run("pg_ctl", "stop", "-w", "-D", data, "-m", "immediate")
+            if (data / "postmaster.pid").exists():
+                control("stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import filecmp
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from vigie.infer.decide import Decisions
 
 DECLARATION = "dataset.toml"
-_SUFFIXES = (".csv.gz", ".csv", ".tsv", ".txt", ".data", ".gz")
 
 
 def init(
@@ -64,7 +62,7 @@ def init(
     debug
         Show the traceback of an error.
     """
-    from vigie.infer.decide import Wishes
+    from vigie.infer.declare import Wishes, declare_file
     from vigie.settings import find_project
 
     use_language(lang or language_from_environment())
@@ -79,46 +77,14 @@ def init(
             ).format(name=DECLARATION),
         )
     wishes = Wishes(target, tuple(positive or ()), id, tuple(leave_out or ()))
-    made, text, stem = _decided(file, wishes, header=header)
-    raw = _bring(file, root / "data" / "raw", stem)
+    made, text = declare_file(file, wishes, ask=_ask, header=header)
+    raw = _bring(file, root / "data" / "raw")
     if declaration.exists():
         shutil.copy2(declaration, declaration.with_name(f"{DECLARATION}.bak"))
     _write(declaration, text)
     settings = _point_settings(root)
     _tell(made, raw, root, settings)
     return ExitCode.OK
-
-
-def _decided(file: Path, wishes: object, *, header: bool | None) -> tuple[Decisions, str, str]:
-    from vigie.dataset.spec import parse_dataset
-    from vigie.infer.decide import Wishes, decide
-    from vigie.infer.profile import profile_file
-    from vigie.infer.sniff import sniff
-    from vigie.infer.suspects import SUSPECT_AUC, single_aucs
-    from vigie.infer.write import table_name, write_declaration
-
-    assert isinstance(wishes, Wishes)
-    stem = file.name
-    for suffix in _SUFFIXES:
-        if stem.lower().endswith(suffix):
-            stem = stem[: -len(suffix)]
-            break
-    with tempfile.TemporaryDirectory(prefix="vigie-init-") as scratch:
-        profile = profile_file(file, sniff(file, header=header), Path(scratch))
-        made = decide(profile, wishes, _ask)
-        outcome = made.outcome
-        assert outcome is not None
-        if outcome.values:
-            aucs = single_aucs(profile, made.features, outcome.column, set(outcome.values))
-            made.suspects = {
-                made.name(column): aucs[column.name]
-                for column in made.features
-                if aucs.get(column.name, 0) >= SUSPECT_AUC
-            }
-    text = write_declaration(made, table=table_name(stem), stem=stem, title=file.name)
-    # A declaration that vigie itself can't read must not be written.
-    parse_dataset(text, DECLARATION)
-    return made, text, stem
 
 
 def _ask(question: str, answers: Sequence[str]) -> str | None:
@@ -137,8 +103,11 @@ def _ask(question: str, answers: Sequence[str]) -> str | None:
     return answer or None
 
 
-def _bring(file: Path, folder: Path, stem: str) -> Path:
+def _bring(file: Path, folder: Path) -> Path:
     """Copy the file into the folder of raw files, unless it lies there."""
+    from vigie.infer.declare import stem_of
+
+    stem = stem_of(file)
     packed = file.name.lower().endswith(".gz")
     target = folder / f"{stem}.csv{'.gz' if packed else ''}"
     if target.exists() and filecmp.cmp(file, target, shallow=False):

@@ -46,7 +46,9 @@ NOBODY = 65534
 NAME = "vigie"
 # A recovery after a crash may replay gigabytes; it is waited for as long as the server lives.
 START_SECONDS = 600
-STOP_SECONDS = 60
+STOP_SECONDS = 30
+# Longer than the five seconds after which the postmaster itself kills what doesn't end.
+QUIT_SECONDS = 10
 LOG_BYTES = 5_000_000
 # Of a socket's path, which with its own name may have 107 bytes.
 _SOCKET_FOLDER_BYTES = 90
@@ -307,10 +309,15 @@ class EmbeddedServer:
                     raise self._not_started(self._log_tail(log_start))
                 if not launched:
                     self._clear_remains()
+                    # Whoever stopped the last one took it away.
+                    make_private_folder(self.socket_dir, self.uid)
                     log_start = self._launch()
                     launched = True
             elif (problem := self._try_database()) is None:
                 return
+            elif "shutting down" in problem and not launched:
+                # Whoever stopped it is gone, or it would hold the mutex: see it to its end.
+                self._shut_down()
             elif time.monotonic() > deadline:
                 raise self._not_started(problem)
             if time.monotonic() > deadline:
@@ -546,18 +553,29 @@ class EmbeddedServer:
         return None
 
     def _shut_down(self) -> None:
-        """Stop the server and wait for it; one that takes longer goes on stopping by itself."""
+        """Stop the server and wait for it.
+
+        One that is told to stop in the middle of a crash recovery may wait for ever (PostgreSQL
+        18.4 does), so it is told more firmly then. Nothing that was committed is lost by that.
+        """
         import psutil
 
         postmaster = self._postmaster()
         if postmaster is None:
             return
-        with contextlib.suppress(psutil.Error):
-            postmaster.send_signal(signal.SIGINT)
-        deadline = time.monotonic() + STOP_SECONDS
         folder = self.socket_dir
-        while self._is_ours(postmaster) and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
+        for sign, seconds in (
+            (signal.SIGINT, STOP_SECONDS),
+            (signal.SIGQUIT, QUIT_SECONDS),
+            (signal.SIGKILL, QUIT_SECONDS),
+        ):
+            with contextlib.suppress(psutil.Error):
+                postmaster.send_signal(sign)
+            deadline = time.monotonic() + seconds
+            while self._is_ours(postmaster) and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+            if not self._is_ours(postmaster):
+                break
         # Empty unless the server still runs; one that someone else made is none of ours.
         if folder == self._own_socket_dir():
             with contextlib.suppress(OSError):

@@ -18,6 +18,8 @@ from vigie.i18n import _
 
 # Stops the server of folder $1 once nobody holds a lock on descriptor 3, for users who were killed
 # and could not. Descriptor 4 is what keeps starting and stopping apart; $2 says "keep running".
+# A server that is told to stop in the middle of a crash recovery may wait for ever (PostgreSQL 18.4
+# does): it is told more firmly then. What was committed is in its log, for the next start.
 _WATCH = """
 while flock -x 3; do
     flock -u 3
@@ -27,7 +29,13 @@ while flock -x 3; do
         pid=$(head -n 1 "$1/postmaster.pid") || exit
         test "$(cat "/proc/$pid/comm")" = postgres || exit
         kill -INT "$pid" || exit
-        while kill -0 "$pid"; do sleep 0.1; done
+        n=0
+        while test -e "/proc/$pid" && ! grep -q "^State:.Z" "/proc/$pid/status"; do
+            n=$((n + 1))
+            test $n -eq 300 && kill -QUIT "$pid"
+            test $n -eq 400 && kill -KILL "$pid"
+            sleep 0.1
+        done
         rmdir "$3"
         exit
     fi

@@ -166,6 +166,8 @@ def _guess_target(profile: FileProfile, ask: Ask, notes: list[str]) -> Profile:
     by_name = {one.name.lower().replace(" ", "_"): one for one in reversed(possible)}
     named = [by_name[name] for name in _TARGET_NAMES if name in by_name]
     last = profile.columns[-1]
+    # A column called "status" is an outcome the rather if it has two values.
+    named = [one for one in named if one in two] or named
     guess = next(
         iter(named or [one for one in (last,) if one in two] or two[-1:] or possible[-1:]), None
     )

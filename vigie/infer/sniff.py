@@ -23,6 +23,7 @@ from vigie.i18n import _
 SAMPLE_BYTES = 1 << 20
 SAMPLE_LINES = 2_000
 DELIMITERS = (",", ";", "\t", "|", " ", ":")
+_SHORTEST_UTF16 = 8
 _NUMBER = re.compile(r"[+-]?(\d{1,3}([ .,']\d{3})+|\d*)([.,]\d+)?([eE][+-]?\d+)?%?")
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d{1,2}:\d{2}.*)?")
 _BOMS = (
@@ -115,6 +116,8 @@ def _beginning(path: Path) -> bytes:
 
 def _utf16_without_mark(data: bytes) -> str | None:
     """Return which UTF-16 it is where every other byte is zero, as spreadsheets write it."""
+    if len(data) < _SHORTEST_UTF16:
+        return None
     even, odd = data[0::2].count(0), data[1::2].count(0)
     if odd > len(data) * 0.3 and even < len(data) * 0.05:
         return "utf-16-le"
@@ -149,16 +152,22 @@ def _divided_best(lines: list[str]) -> tuple[str, str]:
                 continue
             if quote == "'" and not _is_quoted_by(lines, delimiter, quote):
                 continue
-            score = alike * (1 + min(width, 50) / 50) - rank * 0.02 + (quote == "'") * 0.01
+            score = alike * (1 + min(width, 50) / 50) - rank * 0.02 + (quote == "'") * 0.5
             if score > best_score:
                 best, best_score = (delimiter, quote), score
     return best
 
 
 def _is_quoted_by(lines: list[str], delimiter: str, quote: str) -> bool:
-    cells = [cell.strip() for line in lines for cell in line.split(delimiter)]
-    quoted = [c for c in cells if len(c) > 1 and c[0] == quote and c[-1] == quote]
-    return len(quoted) >= max(2, 0.05 * len(cells))
+    """Whether fields begin and end with the quotation mark, in pairs, on many lines."""
+    edge = re.escape(delimiter)
+    begin = re.compile(rf"(?:^|{edge})\s*{quote}")
+    end = re.compile(rf"{quote}\s*(?:{edge}|$)")
+    quoted = 0
+    for line in lines:
+        opened = len(begin.findall(line))
+        quoted += 0 < opened == len(end.findall(line))
+    return quoted >= max(2, 0.5 * len(lines))
 
 
 def _parsed(text: str, delimiter: str, quote: str) -> list[list[str]]:

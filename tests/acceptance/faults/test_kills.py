@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.acceptance.faults.conftest import VARIANTS, MakeProject, Reference
-from tests.acceptance.faults.live import BETWEEN, PHASES, STEPS, LiveRun
+from tests.acceptance.faults.live import BETWEEN, PHASES, LiveRun
 from tests.acceptance.faults.outputs import (
     differing,
     file_hashes,
@@ -137,9 +137,9 @@ class Campaign:
     def _check_result(self, variant: str, before: Counter[str]) -> None:
         again = Counter(self._successes())
         again.subtract(before)
-        self._expect(
-            all(again[step] == 1 for step in STEPS), f"steps did not succeed once each: {again}"
-        )
+        # None is one that was killed between its result and the ledger's line, and made what an
+        # earlier round had made.
+        self._expect(max(again.values()) == 1, f"steps were done again: {again}")
         wrong = differing(file_hashes(self.project.folder), self.reference.files[variant])
         self._expect(not wrong, f"files differ: {wrong}")
         self._check_files()

@@ -25,7 +25,7 @@ import sqlalchemy
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.integration.postgres15 import OwnServer, own_server  # noqa: F401
-from vigie.data import postgres
+from vigie.data import postgres, postgres_process
 from vigie.data.address import DatabaseAddress, check_reachable
 from vigie.data.postgres import EmbeddedServer, find_binary, open_embedded
 from vigie.errors import DatabaseError, DatabaseUnreachable
@@ -335,6 +335,36 @@ class TestKills:
                 with open_embedded(folder) as again:
                     assert query(again, "SELECT max(x) FROM kept") == [(number,)]
                 server.start()
+
+    @pytest.mark.parametrize("who", ["the user", "the watcher", "somebody else"])
+    def test_a_stop_in_the_middle_of_a_recovery(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, who: str
+    ) -> None:
+        """A stopped process stands for a server that waits for ever, as 18.4 sometimes does."""
+        monkeypatch.setattr("vigie.data.postgres.STOP_SECONDS", 0.5)
+        script = postgres_process._WATCH.replace("-eq 300", "-eq 5")
+        monkeypatch.setattr(postgres_process, "_WATCH", script)
+        server = EmbeddedServer(folder)
+        address = server.start()
+        query(address, "CREATE TABLE kept AS SELECT 7 AS x")
+        query(address, "CHECKPOINT")
+        hung = [
+            process
+            for process in processes_in(folder)
+            if process.name() == "postgres" and "checkpointer" in " ".join(process.cmdline())
+        ]
+        hung[0].suspend()
+        if who == "somebody else":
+            os.kill(pid_of(server), signal.SIGINT)
+        if who == "the user":
+            server.stop()
+        else:
+            # As if it was killed: the lock goes with the descriptor.
+            assert server._user is not None
+            os.close(server._user)
+            server._user = None
+        with open_embedded(folder) as again:
+            assert query(again, "SELECT x FROM kept") == [(7,)]
 
     def test_the_postmaster_while_a_backend_is_busy(self, folder: Path) -> None:
         server = EmbeddedServer(folder)
