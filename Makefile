@@ -9,13 +9,18 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-.PHONY: run test lint format bench setup setup-dev lock messages clean
+.PHONY: run test faults lint format bench setup setup-dev lock messages clean
 
 run: setup
 	$(BIN)/python -m src.pipeline.orchestrator --mode dev
 
 test: setup-dev
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+
+# Kills at random moments and every other fault, far more of them than `make test` has time for.
+faults: setup-dev
+	VIGIE_FAULTS_KILLS=$${VIGIE_FAULTS_KILLS:-2000} $(BIN)/python -m pytest -n 2 --dist worksteal -q \
+		tests/acceptance/faults $(PYTEST_ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff check .

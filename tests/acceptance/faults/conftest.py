@@ -18,8 +18,8 @@ from tests.acceptance.faults.outputs import Hashes, file_hashes, processes_of, t
 from tests.acceptance.faults.tally import PROPERTY, Tally
 from tests.acceptance.project import Project
 
-ENROLMENTS = 400
-SETTINGS = '[modes.dev]\nsample_size = "all"\nmodel_params.n_estimators = 10\n'
+ENROLMENTS = 300
+SETTINGS = '[modes.dev]\nsample_size = "all"\nmodel_params.n_estimators = 5\n'
 # Two cut-offs, so that what is there before a run is not what it makes.
 VARIANTS = ("120", "180")
 MakeProject = Callable[..., Project]

@@ -117,22 +117,35 @@ def test_a_server_that_goes_away_leaves_the_old_tables(
         assert not leftovers(project)
 
 
-def test_a_right_that_was_taken_away_is_named_and_not_tried_again(
+def test_a_refusal_is_named_and_not_tried_again(
     project: Project, own_server: OwnServer, reference: Reference, tally: Tally
 ) -> None:
     with tally.fault("database refuses", "load"):
-        owner = own_server.user
         with psycopg.connect(own_server.conninfo, autocommit=True) as connection:
-            connection.execute("ALTER DATABASE postgres SET default_transaction_read_only = on")
+            # A sequence counts the tries: it is not rolled back.
+            connection.execute("CREATE SEQUENCE public.tries")
+            connection.execute(
+                "CREATE FUNCTION public.refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ "
+                "BEGIN PERFORM nextval('public.tries'); RAISE EXCEPTION 'not today'; END $$"
+            )
+            connection.execute(
+                "CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('CREATE TABLE') "
+                "EXECUTE FUNCTION public.refuse()"
+            )
         try:
             done = project.vigie("run", "--lang", "en", *CHANGE)
         finally:
             with psycopg.connect(own_server.conninfo, autocommit=True) as connection:
-                connection.execute("SET default_transaction_read_only = off")
-                connection.execute("ALTER DATABASE postgres RESET default_transaction_read_only")
+                connection.execute("DROP EVENT TRIGGER refuse")
+                (tries,) = connection.execute("SELECT last_value FROM public.tries").fetchone() or (
+                    0,
+                )
+                connection.execute("DROP FUNCTION public.refuse")
+                connection.execute("DROP SEQUENCE public.tries")
         assert done.returncode == 5, done.stdout + done.stderr
-        assert "read-only" in done.stderr
-        assert owner in done.stderr or "Fix:" in done.stderr
+        assert "not today" in done.stderr
+        assert "Fix:" in done.stderr
+        assert tries == 1
         assert same_rows(tables(own_server), expected(reference, "180"))
         project.run(*CHANGE)
         assert same_rows(tables(own_server), expected(reference, "120"))

@@ -65,7 +65,6 @@ def test_every_result_that_was_touched_is_made_again(
         "UPDATE vigie_dev.predictions SET risk_score = 0",
         "DELETE FROM vigie_dev.student_assessment",
         "DROP TABLE vigie_dev.cohort CASCADE",
-        "TRUNCATE vigie_dev.vigie_load",
         "DROP SCHEMA vigie_dev CASCADE",
     ],
 )
