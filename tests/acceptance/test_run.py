@@ -187,9 +187,9 @@ def test_the_database_holds_what_the_files_hold(finished: Project) -> None:
         predicted = connection.execute("SELECT count(*) FROM vigie_dev.predictions").fetchone()
         assert predicted == (summary["cohort"],)
         schemas = connection.execute(
-            "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'vigie%'"
+            "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'vigie%' ORDER BY 1"
         ).fetchall()
-        assert schemas == [("vigie_dev",)]
+        assert schemas == [("vigie_dev",), ("vigie_history",)]
 
 
 def test_a_dev_run_leaves_nothing_of_prod(finished: Project) -> None:

@@ -27,7 +27,7 @@ def check_raw(context: CheckContext) -> Iterator[Finding]:
         yield Finding(
             NAME,
             Verdict.WARN,
-            _("{files}: they are generated, no real students").format(files=shown),
+            _("{files}: they are generated, not real").format(files=shown),
             _("Put your own export there: {folder}").format(folder=context.raw.describe()),
         )
         return

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vigie.commands.options import Flag, Names, Project
-from vigie.errors import ExitCode
+from vigie.errors import ExitCode, UsageError
 from vigie.i18n import _, language_from_environment, use_language
+
+if TYPE_CHECKING:
+    from vigie.pipeline.console import Console
 
 
 def sample(
     *,
+    dataset: str = "oulad",
     enrolments: int = 32_593,
+    customers: int = 3_000,
     seed: int = 42,
     out: Path | None = None,
     project: Project = None,
     lang: str | None = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
-    """Generate OULAD-shaped data that behaves like the real one.
+    """Generate OULAD-shaped data that behaves like the real one, or a shop's.
 
     Parameters
     ----------
+    dataset
+        oulad, or shop: customers, orders and returns, with a cut-off at each month's end.
     enrolments
-        How many enrolments; 32593 is the size of the real release.
+        oulad: how many enrolments; 32593 is the size of the real release.
+    customers
+        shop: how many of them.
     seed
         The same seed and size give the same bytes.
     out
@@ -44,6 +54,14 @@ def sample(
     root = (project or find_project(Path.cwd())).resolve()
     target = out or root / "data" / "generated"
     console = Console("dev")
+    if dataset == "shop":
+        return _sample_shop(console, target, customers=customers, seed=seed)
+    if dataset != "oulad":
+        raise UsageError(
+            _("There is no data set {name!r} to generate.").format(name=dataset),
+            where="--dataset",
+            fix=_("There are: {names}.").format(names="oulad shop"),
+        )
     with console.progress(_("generating"), 1.0) as bar:
         report = generate_sample(target, enrolments=enrolments, seed=seed, progress=bar.advance_to)
     for table, rows in report.row_counts.items():
@@ -53,6 +71,15 @@ def sample(
             enrolments=report.enrolments, folder=report.out, seconds=report.seconds
         )
     )
+    return ExitCode.OK
+
+
+def _sample_shop(console: Console, target: Path, *, customers: int, seed: int) -> int:
+    from vigie.dataset.sample_shop import generate_shop
+
+    report = generate_shop(target, customers=customers, seed=seed)
+    for table, rows in report.row_counts.items():
+        console.line(f"   {table:<22} {rows:>12,}")
     return ExitCode.OK
 
 
@@ -82,7 +109,6 @@ def fetch(
         Show the traceback of an error.
     """
     from vigie.data.fetch import OULAD_URLS, fetch_oulad
-    from vigie.errors import UsageError
     from vigie.pipeline.console import Console
     from vigie.settings import find_project, load_settings
 

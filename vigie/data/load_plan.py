@@ -174,7 +174,7 @@ def _plan_table(name: str, table: Table, arrow: Mapping[str, str]) -> TablePlan:
 
 def _plan_cohort(dataset: Dataset, arrow: Mapping[str, str]) -> TablePlan:
     cohort = dataset.cohort
-    base = dataset.tables[cohort.table]
+    base = dataset.tables[cohort.table] if cohort.table is not None else None
     comments = {
         "cohort_id": _("Number of the row in the matrix of features"),
         "cutoff": _("Day up to which anything may be known"),
@@ -197,13 +197,14 @@ def _plan_cohort(dataset: Dataset, arrow: Mapping[str, str]) -> TablePlan:
             comment=comments.get(name),
         )
         columns.append(column)
-    refers = set(base.primary_key) == set(cohort.key)
-    key = ForeignKey(columns=base.primary_key, references=cohort.table)
+    keys: tuple[ForeignKey, ...] = ()
+    if base is not None and cohort.table is not None and set(base.primary_key) == set(cohort.key):
+        keys = (ForeignKey(columns=base.primary_key, references=cohort.table),)
     return _named_table(
         COHORT,
         columns,
         cohort.key,
-        (key,) if refers else (),
+        keys,
         indexes,
         comment=_("One row for each {thing} to score, as known at the cut-off.").format(
             thing=cohort.singular.en
@@ -214,7 +215,7 @@ def _plan_cohort(dataset: Dataset, arrow: Mapping[str, str]) -> TablePlan:
 def _declared_column(dataset: Dataset, name: str) -> Column | None:
     lookups = [lookup.table for lookup in dataset.cohort.lookups]
     for table in (dataset.cohort.table, *lookups):
-        if name in dataset.tables[table].columns:
+        if table is not None and name in dataset.tables[table].columns:
             return dataset.tables[table].columns[name]
     return None
 

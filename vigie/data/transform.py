@@ -16,6 +16,7 @@ from vigie.dataset.spec import (
     CUTOFF,
     ROW_ID,
     AttributeFeature,
+    Cohort,
     Dataset,
     ForeignKey,
     Table,
@@ -30,13 +31,14 @@ from vigie.engine import (
     scan_parquet,
     to_parquet,
 )
-from vigie.errors import DataError
+from vigie.errors import DataError, DeclarationError
 from vigie.i18n import _
 
 if TYPE_CHECKING:
     import duckdb
 
 COHORT = "cohort"
+NO_CUTOFF = "no_cutoff"
 
 
 @dataclass(slots=True)
@@ -201,58 +203,151 @@ def _make_cohort(
     report: TransformReport,
 ) -> None:
     cohort = dataset.cohort
-    joins = _view(cohort.table)
-    lookups: list[str] = []
-    for lookup in cohort.lookups:
-        using = ", ".join(quote_name(name) for name in lookup.on)
-        wanted = ", ".join(quote_name(name) for name in (*lookup.on, *lookup.columns))
-        joins += f" LEFT JOIN (SELECT {wanted} FROM {_view(lookup.table)}) USING ({using})"
-        lookups += lookup.columns
+    for name in dataset.tables:
+        # Under their own names, for the declaration's expressions.
+        connection.execute(
+            f"CREATE OR REPLACE TEMP VIEW {quote_name(name)} AS "
+            f"SELECT * EXCLUDE (vigie_order) FROM {_view(name)}"
+        )
     first_reason = " ".join(
         f"WHEN {one.when} THEN {quote_text(one.reason)}" for one in cohort.exclude
     )
-    period = f"CAST({cohort.period} AS VARCHAR)" if cohort.period else "'all'"
     group = [cohort.group] if cohort.group else list(cohort.key)
-    together = ", ".join(f"CAST({quote_name(name)} AS VARCHAR)" for name in group)
-    number = f", vigie_order AS {ROW_ID}" if ROW_ID in cohort.key else ""
+    together = ", ".join(f"CAST(c.{quote_name(name)} AS VARCHAR)" for name in group)
+    known, positive = _label_sql(dataset)
     # Under names of its own: the table's columns may be called label or period too.
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE candidates AS "
-        f"SELECT *, CASE {first_reason or 'WHEN false THEN NULL'} END AS vigie_excluded, "
-        f"CASE WHEN {cohort.label.known_sql} "
-        f"THEN CAST(({cohort.label.positive_sql}) AS TINYINT) END AS vigie_label, "
-        f"concat_ws(chr(31), {together}) AS vigie_group, {period} AS vigie_period "
-        f"FROM (SELECT *, {_cutoff_sql(cutoff)} AS {CUTOFF}{number} FROM {joins})"
+    _run_declared(
+        connection,
+        f"CREATE OR REPLACE TEMP TABLE vigie_candidates AS "
+        f"SELECT *, CASE WHEN {_no_cutoff(cohort)} THEN {quote_text(NO_CUTOFF)} {first_reason} END "
+        f"AS vigie_excluded, CASE WHEN {known} THEN CAST(({positive}) AS TINYINT) END "
+        f"AS vigie_label, concat_ws(chr(31), {together}) AS vigie_group, "
+        f"{_period_sql(cohort)} AS vigie_period FROM ({_rows_sql(cohort, cutoff)}) AS c",
     )
-    report.candidates = count_rows(connection, "candidates")
-    for one in cohort.exclude:
-        report.excluded[one.reason] = count_rows(
-            connection, f"candidates WHERE vigie_excluded = {quote_text(one.reason)}"
+    report.candidates = count_rows(connection, "vigie_candidates")
+    for reason in [
+        *([NO_CUTOFF] if cohort.cutoff else []),
+        *(one.reason for one in cohort.exclude),
+    ]:
+        report.excluded[reason] = count_rows(
+            connection, f"vigie_candidates WHERE vigie_excluded = {quote_text(reason)}"
         )
     kept = [name for name in _attribute_columns(dataset) if name not in cohort.key]
     key = ", ".join(quote_name(name) for name in cohort.key)
     attributes = "".join(
         f", {quote_name(name)} AS {quote_name(cohort_column(name))}" for name in kept
     )
-    connection.execute(
+    _run_declared(
+        connection,
         f"CREATE OR REPLACE TEMP TABLE {COHORT} AS SELECT "
         f"CAST(row_number() OVER (ORDER BY {key}) - 1 AS INTEGER) AS cohort_id, {key}, {CUTOFF}, "
         f"vigie_label AS label, vigie_group AS group_key, vigie_period AS period{attributes} "
-        "FROM candidates WHERE vigie_excluded IS NULL"
+        "FROM vigie_candidates WHERE vigie_excluded IS NULL",
     )
     report.eligible = count_rows(connection, COHORT)
     if not report.eligible:
         raise DataError(
             _("Nobody is left to score at cut-off {cutoff}.").format(cutoff=cutoff)
-            if cutoff is not None
+            if dataset.uses_cutoff_days
             else _("Nobody is left to score."),
             where=", ".join(f"{reason}: {count}" for reason, count in report.excluded.items()),
             fix=_("Choose another --cutoff-days, or look at the exclusions of the declaration."),
         )
+    _refuse_repeated(connection, cohort)
 
 
-def _cutoff_sql(cutoff: int | None) -> str:
-    return f"CAST({'NULL' if cutoff is None else cutoff} AS INTEGER)"
+def _rows_sql(cohort: Cohort, cutoff: int | None) -> str:
+    """Return the cohort's rows with what lookups add, and the cut-off of each."""
+    rows = f"({cohort.sql})" if cohort.table is None else _view(cohort.table)
+    for lookup in cohort.lookups:
+        using = ", ".join(quote_name(name) for name in lookup.on)
+        wanted = ", ".join(quote_name(name) for name in (*lookup.on, *lookup.columns))
+        rows += f" LEFT JOIN (SELECT {wanted} FROM {_view(lookup.table)}) USING ({using})"
+    number = f", vigie_order AS {ROW_ID}" if ROW_ID in cohort.key else ""
+    days = f"CAST({'NULL' if cutoff is None else cutoff} AS INTEGER)"
+    if cohort.cutoff is None:
+        return f"SELECT *, {days} AS {CUTOFF}{number} FROM {rows}"
+    if cohort.cutoff.strip().lower() == CUTOFF:
+        return f"SELECT *{number} FROM {rows}"
+    return (
+        f"SELECT * EXCLUDE (cutoff_days), ({cohort.cutoff}) AS {CUTOFF} "
+        f"FROM (SELECT *{number}, {days} AS cutoff_days FROM {rows})"
+    )
+
+
+def _no_cutoff(cohort: Cohort) -> str:
+    return f"{CUTOFF} IS NULL" if cohort.cutoff else "false"
+
+
+def _period_sql(cohort: Cohort) -> str:
+    if cohort.period:
+        return f"CAST({cohort.period} AS VARCHAR)"
+    return f"CAST({CUTOFF} AS VARCHAR)" if cohort.cutoff else "'all'"
+
+
+def _label_sql(dataset: Dataset) -> tuple[str, str]:
+    """Return when the outcome is known, and when it is bad, as SQL over the cohort's rows ``c``."""
+    label = dataset.cohort.label
+    if label.window is None:
+        return label.known_sql, label.positive_sql
+    window = label.window
+    table = dataset.tables[window.table]
+    if table.clock is None:
+        raise DeclarationError(
+            _("Table {table!r} has no clock: when its rows happened can't be told.").format(
+                table=window.table
+            ),
+            where="cohort.label.window",
+            fix=_("Name the column that says when a row became known."),
+        )
+    clock = f"e.{quote_name(table.clock)}"
+    if table.columns[table.clock].type == "timestamp":
+        clock = f"CAST({clock} AS DATE)"
+    begin = (
+        f"CAST(c.{CUTOFF} AS DATE)" if table.columns[table.clock].type != "day" else f"c.{CUTOFF}"
+    )
+    matches = " AND ".join(f"e.{quote_name(name)} = c.{quote_name(name)}" for name in window.on)
+    when = f" AND ({window.when})" if window.when else ""
+    happened = (
+        f"EXISTS (SELECT 1 FROM {quote_name(window.table)} AS e WHERE {matches} "
+        f"AND {clock} > {begin} AND {clock} <= {begin} + {window.days}{when})"
+    )
+    latest = f"(SELECT max({clock}) FROM {quote_name(window.table)} AS e)"
+    bad = f"NOT {happened}" if window.bad == "none" else happened
+    return label.known or f"{begin} + {window.days} <= {latest}", bad
+
+
+def _run_declared(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Run SQL that expressions of the declaration are part of; what is wrong in them is named."""
+    import duckdb
+
+    try:
+        connection.execute(sql)
+    except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException) as error:
+        raise DeclarationError(
+            _("The cohort's expressions can't be understood: {reason}").format(
+                reason=str(error).split("\n")[0]
+            ),
+            where="cohort",
+            fix=_("Correct the expression; the columns are those of the table and its lookups."),
+        ) from error
+
+
+def _refuse_repeated(connection: duckdb.DuckDBPyConnection, cohort: Cohort) -> None:
+    """Refuse a cohort in which two rows have one key: scores could not be told apart."""
+    key = ", ".join(quote_name(name) for name in cohort.key)
+    rows = connection.execute(
+        f"SELECT {key}, count(*) FROM {COHORT} GROUP BY ALL HAVING count(*) > 1 LIMIT 1"
+    ).fetchall()
+    if rows:
+        shown = ", ".join(
+            f"{name} = {value}" for name, value in zip(cohort.key, rows[0], strict=False)
+        )
+        raise DeclarationError(
+            _("Several rows to score have the same key: {key}.").format(key=shown),
+            where="cohort.key",
+            fix=_("Add the columns that tell them apart, the cut-off for instance."),
+        )
 
 
 def _attribute_columns(dataset: Dataset) -> list[str]:

@@ -29,6 +29,8 @@ Aggregate = Literal[
     "min",
     "max",
     "last",
+    "first",
+    "distinct",
     "active_days",
     "days_since_last",
     "days_since_first",
@@ -167,24 +169,43 @@ class Lookup(Declared):
     columns: tuple[str, ...]
 
 
-class Outcome(Declared):
-    """What is predicted, the bad outcome: a column's values, or an expression that is true for it.
+class LabelWindow(Declared):
+    """What happens, or doesn't, in the days after the cut-off: the outcome is that.
 
-    ``known`` is true for rows whose outcome is known; the others are scored, not learnt from.
+    The outcome counts as known once the table has rows of days after the window.
+    """
+
+    table: str
+    on: tuple[str, ...]
+    days: Annotated[int, Field(gt=0)]
+    bad: Literal["none", "some"]
+    when: str | None = None
+
+
+class Outcome(Declared):
+    """What is predicted, the bad outcome.
+
+    It is a column's values, an expression that is true for it, or what happens in a window after
+    the cut-off. ``known`` is true for rows whose outcome is known; the others are scored, not
+    learnt from.
     """
 
     column: str | None = None
-    positive: str | tuple[str | int | float | bool, ...]
+    positive: str | tuple[str | int | float | bool, ...] | None = None
+    window: LabelWindow | None = None
     known: str | None = None
     name: Label = Label(en="bad outcome", fr="issue défavorable")
 
     @model_validator(mode="after")
     def _one_way(self) -> Outcome:
-        if (self.column is None) == isinstance(self.positive, tuple):
+        values = self.column is not None and isinstance(self.positive, tuple)
+        expression = self.column is None and isinstance(self.positive, str)
+        window = self.column is None and self.positive is None and self.window is not None
+        if values + expression + window != 1 or (self.window is not None) != window:
             raise ValueError(
-                _("either 'column' with a list of values, or 'positive' as an expression")
+                _("one of: 'column' with a list of values, 'positive' as an expression, 'window'")
             )
-        if self.column is None and self.known is None:
+        if expression and self.known is None:
             raise ValueError(_("an expression needs 'known' beside it"))
         return self
 
@@ -193,7 +214,10 @@ class Outcome(Declared):
         """The expression that is true for the bad outcome."""
         if isinstance(self.positive, str):
             return self.positive
-        values = ", ".join(_sql_literal(value) for value in self.positive)
+        if self.window is not None:
+            said = "" if self.window.when is None else f" ({self.window.when})"
+            return f"{self.window.bad} of {self.window.table}{said} in {self.window.days} days"
+        values = ", ".join(_sql_literal(value) for value in self.positive or ())
         return f"{_quoted(str(self.column))} IN ({values})"
 
     @property
@@ -225,11 +249,16 @@ class Exclusion(Declared):
 class Cohort(Declared):
     """One row for each thing to score: its key, its cut-off, its label and who is left out.
 
-    Without a key, the row's number in its file is one (``row_id``); without a group, each key is
-    its own.
+    It is a table, or ``sql`` over the declared tables, which see all rows. Without a key, the row's
+    number in its file is one (``row_id``); without a group, each key is its own. ``cutoff`` is an
+    expression for the day, date or time up to which anything may be known of a row; without it the
+    setting ``cutoff_days`` is (which the expression may name too). Without a period, rows with
+    cut-offs of their own are ordered by these.
     """
 
-    table: str
+    table: str | None = None
+    sql: str | None = None
+    cutoff: str | None = None
     key: tuple[str, ...] = (ROW_ID,)
     lookups: tuple[Lookup, ...] = ()
     group: str | None = None
@@ -240,13 +269,25 @@ class Cohort(Declared):
     singular: Label = Label(en="row", fr="ligne")
     plural: Label = Label(en="rows", fr="lignes")
 
+    @model_validator(mode="after")
+    def _one_source(self) -> Cohort:
+        if (self.table is None) == (self.sql is None):
+            raise ValueError(_("a cohort is either a 'table' or 'sql'"))
+        return self
+
+    @property
+    def source(self) -> str:
+        """The name of what it is made from, for people."""
+        return self.table or "cohort.sql"
+
 
 class AttributeFeature(Declared):
     """A column that was known from the start.
 
     ``order`` makes an ordinal code (position in the list); ``categories`` makes one 0/1 column
     each; neither takes the number as it is. A value that isn't listed is counted and treated as
-    missing (ordinal) or as none of them (categories).
+    missing (ordinal) or as none of them (categories). ``top`` takes as categories the so many most
+    frequent values of the rows with an outcome.
     """
 
     kind: Literal["attribute"]
@@ -256,21 +297,29 @@ class AttributeFeature(Declared):
     expression: str | None = None
     order: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    top: Annotated[int, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> AttributeFeature:
         if (self.column is None) == (self.expression is None):
             raise ValueError(_("a feature names either 'column' or 'expression'"))
-        if self.order and self.categories:
-            raise ValueError(_("a feature has either 'order' or 'categories'"))
+        if bool(self.order) + bool(self.categories) + (self.top is not None) > 1:
+            raise ValueError(_("a feature has one of 'order', 'categories' and 'top'"))
         return self
 
 
 class By(Declared):
-    """A category of the events: one feature for each listed value."""
+    """A category of the events: one feature for each listed value, or for the ``top`` ones."""
 
     column: str
-    values: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    top: Annotated[int, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> By:
+        if bool(self.values) == (self.top is not None):
+            raise ValueError(_("'by' has either 'values' or 'top'"))
+        return self
 
 
 class Measure(Declared):
@@ -358,7 +407,15 @@ class Dataset(Declared):
     @property
     def timeless(self) -> bool:
         """Whether no table says when its rows became known, so that there is no cut-off."""
-        return not any(table.clock for table in self.tables.values())
+        clocks = any(table.clock for table in self.tables.values())
+        return not clocks and self.cohort.cutoff is None
+
+    @property
+    def uses_cutoff_days(self) -> bool:
+        """Whether the setting ``cutoff_days`` decides what is known."""
+        if self.cohort.cutoff is None:
+            return not self.timeless
+        return "cutoff_days" in self.cohort.cutoff
 
     @model_validator(mode="after")
     def _tables_exist(self) -> Dataset:
@@ -381,6 +438,8 @@ class Dataset(Declared):
                             primary=", ".join(target.primary_key),
                         )
                     )
+        if self.cohort.table is None:
+            return self
         columns = self.tables[self.cohort.table].columns
         label = self.cohort.label.column
         own = [("cohort.label.column", label)] if label else []
@@ -399,7 +458,10 @@ class Dataset(Declared):
         return self
 
     def _table_uses(self) -> Iterator[tuple[str, str]]:
-        yield "cohort.table", self.cohort.table
+        if self.cohort.table is not None:
+            yield "cohort.table", self.cohort.table
+        if self.cohort.label.window is not None:
+            yield "cohort.label.window.table", self.cohort.label.window.table
         for lookup in self.cohort.lookups:
             yield "cohort.lookups", lookup.table
         for name, table in self.tables.items():
@@ -434,8 +496,10 @@ def parse_dataset(text: str, origin: str) -> Dataset:
     DeclarationError
         With every fault at once, each with its key.
     """
+    from vigie.dataset.defaults import default_features
+
     try:
-        return Dataset.model_validate(tomllib.loads(text))
+        dataset = Dataset.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise DeclarationError(
             _("The declaration is not valid TOML: {reason}").format(reason=error), where=origin
@@ -450,6 +514,9 @@ def parse_dataset(text: str, origin: str) -> Dataset:
             where=origin,
             fix=_("Correct these keys and run the same command again."),
         ) from error
+    if dataset.features:
+        return dataset
+    return dataset.model_copy(update={"features": default_features(dataset)})
 
 
 def declared_names() -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from vigie.dataset.spec import (
 from vigie.engine import materialized, with_expressions
 from vigie.errors import DeclarationError
 from vigie.features.feature import Feature, aggregate_label, feature_name, label_of_category, slug
+from vigie.features.vocabulary import Vocabulary
 from vigie.i18n import _
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ COHORT_ID = "cohort_id"
 AGE = "vigie_age_days"
 _WITHIN = "vigie_within_"
 # Zero is what "nothing happened" means for these; for the others it is "not known".
-_ZERO_WHEN_NOTHING = frozenset({"sum", "count", "active_days"})
+_ZERO_WHEN_NOTHING = frozenset({"sum", "count", "active_days", "distinct"})
+# Aggregates that need to know how many values there were.
+_COUNTED = frozenset({"count", "mean", "std", "last", "first", "share"})
 
 
 @dataclass(slots=True)
@@ -47,7 +50,10 @@ class _Part:
 
 
 def build_features(
-    tables: Mapping[str, ibis.Table], cohort: ibis.Table, dataset: Dataset
+    tables: Mapping[str, ibis.Table],
+    cohort: ibis.Table,
+    dataset: Dataset,
+    vocabulary: Vocabulary | None = None,
 ) -> tuple[ibis.Table, list[Feature]]:
     """Return the feature table (one row per cohort row, by ``cohort_id``) and its columns.
 
@@ -59,14 +65,17 @@ def build_features(
         One row for each thing to score, with ``cohort_id`` and ``cutoff``.
     dataset
         The declaration.
+    vocabulary
+        Gives and keeps the values that the declaration leaves open.
     """
+    vocabulary = vocabulary or Vocabulary()
     parts: list[_Part] = []
     late: list[RankFeatures | RatioFeature] = []
     for group in dataset.features:
         if isinstance(group, AttributeFeature):
-            parts.append(_attribute(group, cohort, dataset))
+            parts.append(_attribute(group, cohort, dataset, vocabulary))
         elif isinstance(group, EventFeatures):
-            parts.extend(_events(group, tables, cohort, dataset))
+            parts.extend(_events(group, tables, cohort, dataset, vocabulary))
         elif isinstance(group, ExpectedFeatures):
             parts.extend(_expected(group, tables, cohort, dataset))
         else:
@@ -99,19 +108,30 @@ def build_features(
     return matrix, features
 
 
-def _attribute(group: AttributeFeature, cohort: ibis.Table, dataset: Dataset) -> _Part:
-    source = dataset.cohort.table
+def _attribute(
+    group: AttributeFeature, cohort: ibis.Table, dataset: Dataset, vocabulary: Vocabulary
+) -> _Part:
+    source = dataset.cohort.source
     view = cohort
     column = None if group.column is None else cohort_column(group.column)
     if group.expression is not None:
         column = "vigie_value"
         view = with_expressions(cohort, {column: group.expression})
+    assert column is not None
     value = view[column]
-    if group.categories:
-        columns = {
-            f"{group.name}_{slug(one)}": (value == one).fill_null(False).cast("int8")  # noqa: FBT003
-            for one in group.categories
-        }
+    categories = group.categories
+    if group.top is not None:
+        rows = view.select(COHORT_ID, column).mutate(n=1)
+        categories = vocabulary.most_frequent(group.name, rows, column, group.top, cohort)
+        if not categories:
+            return _Part(cohort.select(COHORT_ID), [])
+    if categories:
+        columns: dict[str, Any] = {}
+        for one in categories:
+            name = f"{group.name}_{slug(one)}"
+            while name in columns:
+                name += "_2"
+            columns[name] = (value == one).fill_null(False).cast("int8")  # noqa: FBT003
         features = [
             Feature(
                 name,
@@ -121,7 +141,7 @@ def _attribute(group: AttributeFeature, cohort: ibis.Table, dataset: Dataset) ->
                 group.column,
                 category=one,
             )
-            for name, one in zip(columns, group.categories, strict=True)
+            for name, one in zip(columns, categories, strict=True)
         ]
         return _Part(view.select(COHORT_ID, **columns), features)
     if group.order:
@@ -139,6 +159,7 @@ def _events(
     tables: Mapping[str, ibis.Table],
     cohort: ibis.Table,
     dataset: Dataset,
+    vocabulary: Vocabulary,
 ) -> Iterable[_Part]:
     clock = _clock_of(group.table, dataset)
     table = tables[group.table].rename({"vigie_clock": clock})
@@ -153,15 +174,54 @@ def _events(
     # of which there are far fewer than events.
     values = _value_columns(group.measures, known)
     known = with_expressions(known, values)
-    sums = {
-        f"s_{measure_id}": known[measure_id].sum() for measure_id in values if measure_id[0] == "v"
-    }
-    daily = known.group_by(COHORT_ID, AGE, *needed).aggregate(n=known.count(), **sums)
+    daily = known.group_by(COHORT_ID, AGE, *needed).aggregate(
+        n=known.count(), **_daily_columns(group.measures, known)
+    )
     daily = materialized(daily)
     if plain:
         yield _from_days(group, plain, daily, clock)
     for measure in by:
-        yield _by_category(group, measure, daily, clock)
+        yield _by_category(group, measure, daily, clock, vocabulary, cohort)
+    for measure in plain:
+        if "distinct" in measure.aggregates:
+            yield _distinct(group, measure, known, clock)
+
+
+def _daily_columns(measures: Iterable[Measure], known: ibis.Table) -> dict[str, Any]:
+    """Return what is kept of each day: sums, and of some measures counts, squares and extremes."""
+    columns: dict[str, Any] = {}
+    for measure in measures:
+        name, wanted = _value_name(measure), set(measure.aggregates)
+        if wanted == {"distinct"}:
+            continue
+        value = known[name]
+        columns.setdefault(f"s_{name}", value.sum())
+        if wanted & _COUNTED or measure.when:
+            columns.setdefault(f"n_{name}", value.count())
+        if "std" in wanted:
+            number = value.cast("float64")
+            columns.setdefault(f"q_{name}", (number * number).sum())
+        if "min" in wanted:
+            columns.setdefault(f"l_{name}", value.min())
+        if "max" in wanted:
+            columns.setdefault(f"h_{name}", value.max())
+    return columns
+
+
+def _distinct(group: EventFeatures, measure: Measure, known: ibis.Table, clock: str) -> _Part:
+    """Count different values; days don't add up to that, so it is made from the events."""
+    columns: dict[str, Any] = {}
+    features: list[Feature] = []
+    value = known[_value_name(measure)]
+    for window in measure.windows or (None,):
+        name = feature_name(group.name, measure.name, "distinct", window)
+        columns[name] = value.nunique(where=None if window is None else known[AGE] < window)
+        label = aggregate_label(measure.label, "distinct", window)
+        source = measure.column or measure.expression
+        features.append(
+            Feature(name, "aggregate", label, group.table, source, clock, "distinct", window)
+        )
+    return _Part(known.group_by(COHORT_ID).aggregate(**columns), features, set(columns))
 
 
 def _value_columns(measures: Iterable[Measure], table: ibis.Table) -> dict[str, str]:
@@ -183,25 +243,47 @@ def _known_at_cutoff(table: ibis.Table, cohort: ibis.Table, on: Iterable[str]) -
     """Return the rows known at their cohort row's cut-off, with their age in days."""
     spine = cohort.select(COHORT_ID, "cutoff", *on)
     joined = table.inner_join(spine, list(on))
-    known = joined.filter(joined["vigie_clock"] <= joined["cutoff"])
-    return known.mutate(**{AGE: known["cutoff"] - known["vigie_clock"]})
+    known = joined.filter(_not_after(joined["vigie_clock"], joined["cutoff"]))
+    return known.mutate(**{AGE: _days_between(known["vigie_clock"], known["cutoff"])})
+
+
+def _not_after(clock: Any, cutoff: Any) -> Any:
+    """Return whether a row was known at the cut-off; a date as cut-off means that day's end."""
+    if cutoff.type().is_date() and clock.type().is_timestamp():
+        return clock.cast("date") <= cutoff
+    if cutoff.type().is_timestamp() and clock.type().is_date():
+        return clock.cast("timestamp") <= cutoff
+    return clock <= cutoff
+
+
+def _days_between(clock: Any, cutoff: Any) -> Any:
+    if cutoff.type().is_integer():
+        return cutoff - clock
+    return cutoff.cast("date").delta(clock.cast("date"), unit="day").cast("int32")
 
 
 def _from_days(
     group: EventFeatures, measures: list[Measure], daily: ibis.Table, clock: str
 ) -> _Part:
+    merged = {"s": "sum", "n": "sum", "q": "sum", "l": "min", "h": "max"}
     by_day = daily.group_by(COHORT_ID, AGE).aggregate(
         n=daily["n"].sum(),
-        **{name: daily[name].sum() for name in daily.columns if name.startswith("s_")},
+        **{
+            name: getattr(daily[name], merged[name[0]])()
+            for name in daily.columns
+            if name[1:3] == "_v"
+        },
     )
     columns: dict[str, Any] = {}
     features: list[Feature] = []
     for measure in measures:
-        value = by_day[f"s_{_value_name(measure)}"]
         for aggregate in measure.aggregates:
+            # Days don't add up to it: see ``_distinct``.
+            if aggregate == "distinct":
+                continue
             for window in measure.windows or (None,):
                 name = feature_name(group.name, measure.name, aggregate, window)
-                columns[name] = _day_aggregate(aggregate, by_day, value, window)
+                columns[name] = _day_aggregate(aggregate, by_day, measure, window)
                 features.append(
                     Feature(
                         name,
@@ -218,22 +300,49 @@ def _from_days(
     return _Part(by_day.group_by(COHORT_ID).aggregate(**columns), features, zero)
 
 
-def _day_aggregate(aggregate: str, days: ibis.Table, value: Any, window: int | None) -> Any:
+def _day_aggregate(aggregate: str, days: ibis.Table, measure: Measure, window: int | None) -> Any:
+    import ibis
+
+    name = _value_name(measure)
     recent = None if window is None else days[AGE] < window
+    value = days[f"s_{name}"]
+    # Of a measure with a condition, only the rows that meet it count.
+    count = days[f"n_{name}"] if f"n_{name}" in days.columns else days["n"]
+    happened = count > 0 if measure.when else None
+    both = recent if happened is None else happened if recent is None else recent & happened
+
+    def mean() -> Any:
+        return value.sum(where=recent) / count.sum(where=recent).nullif(0)
+
+    def std() -> Any:
+        squares = days[f"q_{name}"].sum(where=recent) / count.sum(where=recent).nullif(0)
+        # Rounding may leave a hair less than nothing.
+        return ibis.greatest(squares - mean() * mean(), 0.0).sqrt()
+
+    def of_day(best: Any) -> Any:
+        # The mean of that day: which of its rows came last is not known.
+        return best(value / count.nullif(0), days[AGE])
+
     simple: dict[str, Callable[[], Any]] = {
         "sum": lambda: value.sum(where=recent),
-        "count": lambda: days["n"].sum(where=recent),
-        "mean": lambda: value.sum(where=recent) / days["n"].sum(where=recent),
-        "active_days": lambda: days.count(where=recent),
-        "days_since_last": days[AGE].min,
-        "days_since_first": days[AGE].max,
+        "count": lambda: count.sum(where=recent),
+        "mean": mean,
+        "std": std,
+        "min": lambda: days[f"l_{name}"].min(where=recent),
+        "max": lambda: days[f"h_{name}"].max(where=recent),
+        "last": lambda: of_day(lambda mean_of_day, age: mean_of_day.argmin(age, where=both)),
+        "first": lambda: of_day(lambda mean_of_day, age: mean_of_day.argmax(age, where=both)),
+        "share": lambda: count.sum(where=recent) / days["n"].sum(where=recent).nullif(0),
+        "active_days": lambda: days.count(where=both),
+        "days_since_last": lambda: days[AGE].min(where=happened),
+        "days_since_first": lambda: days[AGE].max(where=happened),
     }
     if aggregate in simple:
         return simple[aggregate]()
     if aggregate == "trend" and window is not None:
         now = value.sum(where=recent).fill_null(0)
-        both = value.sum(where=days[AGE] < 2 * window)
-        return now / both.nullif(0)
+        doubled = value.sum(where=days[AGE] < 2 * window)
+        return now / doubled.nullif(0)
     raise DeclarationError(
         _("The aggregate {aggregate!r} is not to be had for events{window}.").format(
             aggregate=aggregate,
@@ -243,22 +352,37 @@ def _day_aggregate(aggregate: str, days: ibis.Table, value: Any, window: int | N
     )
 
 
-def _by_category(group: EventFeatures, measure: Measure, daily: ibis.Table, clock: str) -> _Part:
+def _by_category(
+    group: EventFeatures,
+    measure: Measure,
+    daily: ibis.Table,
+    clock: str,
+    vocabulary: Vocabulary,
+    cohort: ibis.Table,
+) -> _Part:
     assert measure.by is not None
     category = measure.by.column
-    total = daily.group_by(COHORT_ID, category).aggregate(
-        value=daily[f"s_{_value_name(measure)}"].sum()
-    )
+    # Without a value to sum, rows are counted.
+    value = daily[f"s_{_value_name(measure)}"]
+    total = daily.group_by(COHORT_ID, category).aggregate(value=value.sum(), n=daily["n"].sum())
+    values = measure.by.values
+    if measure.by.top is not None:
+        found = vocabulary.most_frequent(
+            f"{group.name}.{measure.name}.{category}", total, category, measure.by.top, cohort
+        )
+        values = found
     columns: dict[str, Any] = {}
     features: list[Feature] = []
-    for one in measure.by.values:
+    for one in values:
         name = f"{feature_name(group.name, measure.name, 'sum', None)}_{slug(one)}"
-        columns[name] = total["value"].sum(where=total[category] == one)
+        while name in columns:
+            name += "_2"
+        columns[name] = total["value"].sum(where=total[category].cast("string") == one)
         label = label_of_category(measure.label, one)
         features.append(
             Feature(name, "aggregate", label, group.table, measure.column, clock, "sum", None, one)
         )
-    part = total.group_by(COHORT_ID).aggregate(**columns)
+    part = total.group_by(COHORT_ID).aggregate(**columns) if columns else cohort.select(COHORT_ID)
     return _Part(part, features, set(columns))
 
 

@@ -68,6 +68,8 @@ _AGGREGATE_LABELS = {
     "min": Label(en="{0} (lowest)", fr="{0} (minimum)"),
     "max": Label(en="{0} (highest)", fr="{0} (maximum)"),
     "last": Label(en="{0} (latest)", fr="{0} (dernière valeur)"),
+    "first": Label(en="{0} (first)", fr="{0} (première valeur)"),
+    "distinct": Label(en="{0} (different ones)", fr="{0} (valeurs différentes)"),
     "share": Label(en="{0} (share)", fr="{0} (part)"),
     "active_days": Label(en="active days", fr="jours d'activité"),
     "days_since_last": Label(

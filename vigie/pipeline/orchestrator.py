@@ -392,7 +392,9 @@ class _Session:
     def _values(self, steps: Sequence[Step]) -> Mapping[str, Any]:
         own: dict[str, Any] = {
             "lang": self.language,
-            "cutoff_days": None if self.dataset.timeless else self.settings.get("cutoff_days"),
+            "cutoff_days": self.settings.get("cutoff_days")
+            if self.dataset.uses_cutoff_days
+            else None,
             # Without defaults: what a later version adds to them must not look like a change.
             "dataset.tables": {
                 name: table.model_dump(exclude_defaults=True)
@@ -445,6 +447,7 @@ class _Session:
             "spill": self.paths.state / "spill",
             "quarantine": self.paths.quarantine,
             "model_versions": self.paths.model_versions,
+            "model_metadata": self.paths.model("model_metadata", ".json"),
             "language": self.language,
             "address": self.address,
             "before_replacing": self._back_up_once,
@@ -502,8 +505,11 @@ class _Session:
         if self.raw.will_generate() or self._marked_as_generated():
             self.console.line(
                 _(
-                    "⚠️  GENERATED DATA: these are no real students. Put your export into {raw}/."
-                ).format(raw=self.paths.raw_dir),
+                    "⚠️  GENERATED DATA: these are no real {things}. Put your export into {raw}/."
+                ).format(
+                    things=self.dataset.cohort.plural.in_language(self.language),
+                    raw=self.paths.raw_dir,
+                ),
                 level=logging.WARNING,
             )
 

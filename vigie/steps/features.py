@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from vigie.dataset.spec import Dataset
 from vigie.engine import open_engine, read_parquet
 from vigie.features.build import build_features
 from vigie.features.feature import Feature
+from vigie.features.vocabulary import Vocabulary
 from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_write, write_json
 from vigie.pipeline.interrupt import run_interruptibly
@@ -27,14 +29,16 @@ def run(context: StepContext) -> None:
     dataset: Dataset = context.services["dataset"]
     folder: Path = context.input("clean").path
     with context.progress(_("building the features"), None):
-        matrix, features, cohort = run_interruptibly(lambda: _build(context, dataset, folder))
-        _save(context, dataset, folder, matrix, features, cohort)
+        built = run_interruptibly(lambda: _build(context, dataset, folder))
+        matrix = built.matrix
+        _save(context, dataset, folder, built)
     context.facts["rows"], context.facts["features"] = (int(size) for size in matrix.shape)
-    said = (
-        _("{features} features of {rows} {things}")
-        if dataset.timeless
-        else _("{features} features of {rows} {things}, as known at day {cutoff}")
-    )
+    if dataset.timeless:
+        said = _("{features} features of {rows} {things}")
+    elif dataset.cohort.cutoff is None:
+        said = _("{features} features of {rows} {things}, as known at day {cutoff}")
+    else:
+        said = _("{features} features of {rows} {things}, each as known at its own cut-off")
     context.say(
         said.format(
             features=matrix.shape[1],
@@ -45,11 +49,22 @@ def run(context: StepContext) -> None:
     )
 
 
-def _build(
-    context: StepContext, dataset: Dataset, folder: Path
-) -> tuple[np.ndarray, list[Feature], pa.Table]:
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """The matrix, what its columns are, the rows it is of, and the values learnt for it."""
+
+    matrix: np.ndarray
+    features: list[Feature]
+    cohort: pa.Table
+    vocabulary: dict[str, tuple[str, ...]]
+
+
+def _build(context: StepContext, dataset: Dataset, folder: Path) -> _Built:
     import numpy as np
     import pyarrow.parquet as pq
+
+    rows = pq.read_table(folder / "cohort.parquet")
+    vocabulary = Vocabulary(_known_to_model(context, rows))
 
     with open_engine(
         threads=context.services["threads"],
@@ -60,35 +75,48 @@ def _build(
             name: read_parquet(engine, folder / f"{name}.parquet", name) for name in dataset.tables
         }
         cohort = read_parquet(engine, folder / "cohort.parquet", "cohort")
-        expression, features = build_features(tables, cohort, dataset)
+        expression, features = build_features(tables, cohort, dataset, vocabulary)
         built = expression.to_pyarrow()
     matrix = np.empty((built.num_rows, len(features)), dtype=np.float32)
     for position, feature in enumerate(features):
         matrix[:, position] = built[feature.name].to_numpy()
-    return matrix, features, pq.read_table(folder / "cohort.parquet")
+    return _Built(matrix, features, rows, vocabulary.used)
+
+
+def _known_to_model(context: StepContext, rows: pa.Table) -> dict[str, tuple[str, ...]]:
+    """Return the values that the current model knows, where no row has an outcome to learn from."""
+    if rows["label"].null_count < rows.num_rows:
+        return {}
+    try:
+        content = json.loads(context.services["model_metadata"].read_text("utf-8"))
+        return {str(name): tuple(values) for name, values in content["vocabulary"].items()}
+    except (OSError, ValueError, KeyError, AttributeError):
+        return {}
 
 
 def _save(
     context: StepContext,
     dataset: Dataset,
     folder: Path,
-    matrix: np.ndarray,
-    features: list[Feature],
-    cohort: pa.Table,
+    built: _Built,
 ) -> None:
     import numpy as np
     import pyarrow.parquet as pq
 
+    cohort = built.cohort
     labels = np.asarray(cohort["label"].fill_null(-1).to_numpy(), dtype=np.int8)
     summary = json.loads((folder / "summary.json").read_text("utf-8"))
-    _write_array(context.output("features").path, matrix)
+    _write_array(context.output("features").path, built.matrix)
     _write_array(context.output("labels").path, labels)
     keys = cohort.select([*dataset.cohort.key, *KEY_COLUMNS])
     with atomic_write(context.output("keys").path) as path:
         pq.write_table(keys, path)
     write_json(
         context.output("features_metadata").path,
-        _metadata(context, dataset, features, labels, summary),
+        {
+            **_metadata(context, dataset, built.features, labels, summary),
+            "vocabulary": built.vocabulary,
+        },
     )
 
 

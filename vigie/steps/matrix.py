@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,10 @@ class FeatureMatrix:
     def names(self) -> list[str]:
         """Names of the columns."""
         return [feature["name"] for feature in self.metadata["features"]]
+
+    def sha256(self) -> str:
+        """Return a digest of the values."""
+        return hashlib.sha256(self.values.tobytes()).hexdigest()
 
 
 def read_json(path: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vigie.data.load import load_predictions
-from vigie.dataset.spec import Dataset
+from vigie.dataset.spec import ROW_ID, Dataset
 from vigie.i18n import _
 from vigie.pipeline.step import StepContext
 from vigie.steps.matrix import FeatureMatrix, read_matrix
@@ -72,12 +72,16 @@ def _score(
 
     from vigie.models.predict import predict_table
 
+    stored = pq.read_table(context.input("scores").path)
+    if ROW_ID in matrix.metadata["key"] and metadata.get("matrix_sha256") != matrix.sha256():
+        # Row 5 of another file is another thing: no stored score is its own.
+        stored = stored.slice(0, 0)
     return predict_table(
         matrix.keys,
         matrix.values,
         matrix.labels,
         model,
-        pq.read_table(context.input("scores").path),
+        stored,
         key_columns=matrix.metadata["key"],
         group_column=GROUP_COLUMN,
         low=context.param("predict.low"),

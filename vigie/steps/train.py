@@ -44,7 +44,9 @@ def run(context: StepContext) -> None:
             n_splits=own.n_splits,
             seed=context.param("seed"),
             holdout_share=context.param("evaluation.holdout_share"),
-            drop_repeaters=context.param("evaluation.drop_repeaters"),
+            # One thing at many cut-offs is in nearly every period: nothing would be left.
+            drop_repeaters=context.param("evaluation.drop_repeaters")
+            and context.services["dataset"].cohort.cutoff is None,
             threads=context.services["threads"],
             progress=bar.advance_to,
             feature_names=matrix.names,
@@ -80,6 +82,8 @@ def _save(
         n_splits=own.n_splits,
         row_count=len(matrix.labels),
     )
+    metadata["vocabulary"] = matrix.metadata["vocabulary"]
+    metadata["matrix_sha256"] = matrix.sha256()
     scores = score_table(
         matrix.keys,
         result.scores.rows,

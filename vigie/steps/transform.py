@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from vigie.data.transform import TransformReport, transform_tables
+from vigie.data.transform import NO_CUTOFF, TransformReport, transform_tables
 from vigie.dataset.spec import Dataset
 from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_folder, write_json
@@ -52,7 +52,7 @@ def _tell(context: StepContext, dataset: Dataset, report: TransformReport) -> No
     plural = dataset.cohort.plural.in_language(language)
     said = (
         _("{kept} of {all} {things} are in the cohort")
-        if dataset.timeless
+        if dataset.timeless or dataset.cohort.cutoff is not None
         else _("{kept} of {all} {things} are in the cohort at day {cutoff}")
     )
     context.say(
@@ -63,6 +63,10 @@ def _tell(context: StepContext, dataset: Dataset, report: TransformReport) -> No
             cutoff=context.param("cutoff_days"),
         )
     )
+    if report.excluded.get(NO_CUTOFF):
+        context.say(
+            _("left out: {count} without a cut-off").format(count=report.excluded[NO_CUTOFF])
+        )
     for one in dataset.cohort.exclude:
         count = report.excluded[one.reason]
         if count:
