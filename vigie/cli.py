@@ -32,6 +32,10 @@ COMMANDS = {
         "Show every setting, its value and where it comes from; secrets are masked.",
     ),
     "init": ("init", "Look at a CSV file, bring it into the project and declare what it is."),
+    "audit": (
+        "audit",
+        "Prove on the last run's data that no feature knows the future.",
+    ),
     "check": ("check", "Go through the checklist before production."),
     "backup": ("backup", "Back up a mode's tables, or list the backups there are."),
     "restore": ("backup", "Put the tables of a backup in the place of the live ones."),

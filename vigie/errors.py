@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     DATABASE = 5
     MODEL = 6
     CHECK = 7
+    AUDIT = 8
     INTERRUPTED = 130
 
 

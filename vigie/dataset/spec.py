@@ -393,6 +393,19 @@ FeatureGroup = Annotated[
 ]
 
 
+class TooGood(Declared):
+    """An AUC that nobody has honestly reached, for cut-offs up to a day (None: for all)."""
+
+    day: int | None = None
+    auc: Annotated[float, Field(gt=0.5, le=1.0)]
+
+
+class Audit(Declared):
+    """What an audit holds results against."""
+
+    too_good: tuple[TooGood, ...] = ()
+
+
 class Dataset(Declared):
     """A whole declaration."""
 
@@ -403,6 +416,7 @@ class Dataset(Declared):
     cohort: Cohort
     features: tuple[FeatureGroup, ...] = ()
     sensitive: tuple[str, ...] = ()
+    audit: Audit = Audit()
 
     @property
     def timeless(self) -> bool:

@@ -28,6 +28,14 @@ HoldoutKind = Literal["latest", "grouped"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """Day numbers per row: up to when anything is known of it, and from when on its outcome is."""
+
+    cutoff_days: IntArray
+    outcome_days: IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Split:
     """The labelled rows, divided.
 
@@ -38,10 +46,12 @@ class Split:
     train_rows, holdout_rows
         Row numbers, ascending.
     left_out_rows
-        Rows of the training period that the evaluated model does not learn from, because their
-        person is in the hold-out as well.
+        Rows of the training period that the evaluated model does not learn from: their person is
+        in the hold-out as well, or their outcome was not known yet when the hold-out began.
     repeater_rows
         How many rows of the training period belong to a person of the hold-out, left out or not.
+    early_rows
+        How many rows were left out because their outcome was not known yet.
     holdout_periods
         The periods of the hold-out; empty when it is drawn by person.
     notes
@@ -53,6 +63,7 @@ class Split:
     holdout_rows: IntArray
     left_out_rows: IntArray
     repeater_rows: int = 0
+    early_rows: int = 0
     holdout_periods: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -70,6 +81,7 @@ class Split:
             "holdout_rows": len(self.holdout_rows),
             "left_out_rows": len(self.left_out_rows),
             "repeater_rows": self.repeater_rows,
+            "early_rows": self.early_rows,
         }
 
     def describe(self) -> str:
@@ -83,9 +95,13 @@ class Split:
         text = sentence.format(
             train=train, holdout=holdout, periods=", ".join(self.holdout_periods)
         )
-        if len(self.left_out_rows):
+        if len(self.left_out_rows) > self.early_rows:
             text += "; " + _("{count} earlier rows of the same persons left out").format(
-                count=f"{len(self.left_out_rows):,}"
+                count=f"{len(self.left_out_rows) - self.early_rows:,}"
+            )
+        if self.early_rows:
+            text += "; " + _("{count} left out whose outcome was not known by then").format(
+                count=f"{self.early_rows:,}"
             )
         return text
 
@@ -99,6 +115,7 @@ def holdout_split(
     drop_repeaters: bool,
     seed: int,
     kind: HoldoutKind = "latest",
+    known: Known | None = None,
 ) -> Split:
     """Divide the labelled rows into those to learn from and those to judge on.
 
@@ -116,6 +133,9 @@ def holdout_split(
         Whether earlier rows of persons of the hold-out are left out of training.
     kind
         ``"latest"`` where there are several periods, or always ``"grouped"``.
+    known
+        When each row is asked about and when its outcome is known, where these days differ: what
+        wasn't known when the hold-out began can't have been learnt from then.
 
     Raises
     ------
@@ -129,7 +149,9 @@ def holdout_split(
     if kind == "latest":
         several = len(np.unique(periods[labelled])) > 1
         if several:
-            latest = _latest(labels, groups, periods, labelled, drop_repeaters=drop_repeaters)
+            latest = _latest(
+                labels, groups, periods, labelled, drop_repeaters=drop_repeaters, known=known
+            )
             if latest is not None:
                 return latest
             notes = (
@@ -194,14 +216,20 @@ def _latest(
     labelled: IntArray,
     *,
     drop_repeaters: bool,
+    known: Known | None,
 ) -> Split | None:
     """Hold out the latest period, and those before it while the hold-out lacks a class."""
-    known = np.unique(periods[labelled])
-    for first in range(len(known) - 1, 0, -1):
-        late = periods[labelled] >= known[first]
+    found = np.unique(periods[labelled])
+    for first in range(len(found) - 1, 0, -1):
+        late = periods[labelled] >= found[first]
         holdout, earlier = labelled[late], labelled[~late]
         repeats = np.isin(groups[earlier], groups[holdout])
         keep = ~repeats if drop_repeaters else np.ones(len(earlier), dtype=bool)
+        early = np.zeros(len(earlier), dtype=bool)
+        if known is not None:
+            early = known.outcome_days[earlier] > known.cutoff_days[holdout].min()
+        early &= keep
+        keep &= ~early
         if not _has_both(labels[earlier[keep]]):
             return None
         if _has_both(labels[holdout]):
@@ -211,7 +239,8 @@ def _latest(
                 holdout_rows=holdout,
                 left_out_rows=earlier[~keep],
                 repeater_rows=int(repeats.sum()),
-                holdout_periods=tuple(str(period) for period in known[first:]),
+                early_rows=int(early.sum()),
+                holdout_periods=tuple(str(period) for period in found[first:]),
             )
     return None
 

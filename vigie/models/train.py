@@ -18,7 +18,7 @@ from vigie.errors import DataError, ModelError
 from vigie.i18n import _
 from vigie.models.evaluate import point_metrics
 from vigie.models.predict import risk_scores
-from vigie.models.split import UNLABELLED, HoldoutKind, Split, grouped_folds, holdout_split
+from vigie.models.split import UNLABELLED, HoldoutKind, Known, Split, grouped_folds, holdout_split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -161,6 +161,7 @@ def train_forest(
     threads: int,
     progress: Callable[[float], None] | None = None,
     holdout: HoldoutKind = "latest",
+    known: Known | None = None,
     threshold: float = 0.5,
     feature_names: Sequence[str] | None = None,
     folds_setting: str = "n_splits_cv",
@@ -180,7 +181,7 @@ def train_forest(
         The person of each row, and what orders the rows in time.
     params
         Parameters of ``RandomForestClassifier``; seed and threads are set here.
-    holdout_share, drop_repeaters, holdout
+    holdout_share, drop_repeaters, holdout, known
         See ``holdout_split``.
     threads
         How many threads a fit may use; the result does not depend on it.
@@ -210,6 +211,7 @@ def train_forest(
         drop_repeaters=drop_repeaters,
         seed=seed,
         kind=holdout,
+        known=known,
     )
     labelled = np.flatnonzero(labels != UNLABELLED)
     _check_features(X[labelled], feature_names)

@@ -12,6 +12,7 @@ from vigie.pipeline.step import StepContext
 from vigie.steps.matrix import FeatureMatrix, read_matrix
 
 if TYPE_CHECKING:
+    from vigie.models.split import Known
     from vigie.models.train import TrainingResult
 
 GROUP_COLUMN = "group_key"
@@ -47,6 +48,7 @@ def run(context: StepContext) -> None:
             # One thing at many cut-offs is in nearly every period: nothing would be left.
             drop_repeaters=context.param("evaluation.drop_repeaters")
             and context.services["dataset"].cohort.cutoff is None,
+            known=_known(context, matrix),
             threads=context.services["threads"],
             progress=bar.advance_to,
             feature_names=matrix.names,
@@ -56,6 +58,23 @@ def run(context: StepContext) -> None:
     for note in result.split.notes:
         context.warn(note)
     _tell(context, result, metadata)
+
+
+def _known(context: StepContext, matrix: FeatureMatrix) -> Known | None:
+    """Return when outcomes that happen in a window after the cut-off are known."""
+    import numpy as np
+    import pyarrow as pa
+
+    from vigie.models.split import Known
+
+    window = context.services["dataset"].cohort.label.window
+    if window is None:
+        return None
+    cutoff = matrix.keys["cutoff"]
+    if pa.types.is_temporal(cutoff.type):
+        cutoff = cutoff.cast(pa.date32()).cast(pa.int32())
+    days = np.asarray(cutoff.to_numpy(), dtype=np.int64)
+    return Known(days, days + window.days)
 
 
 def _save(
