@@ -7,6 +7,7 @@ belong to things that were due, what didn't come.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -201,33 +202,34 @@ def _columns_of(dataset: Dataset, table: Table, way: _Way) -> dict[str, Column]:
 
 def _events(dataset: Dataset, name: str, table: Table, way: _Way) -> EventFeatures:
     columns = _columns_of(dataset, table, way)
+    measure = functools.partial(_measure, name)
     numbers = [one for one, column in columns.items() if column.type in NUMBERS]
     texts = [one for one, column in columns.items() if column.type == "text"]
     measures = [
-        _measure("rows", ("count", "active_days", "days_since_last", "days_since_first")),
-        _measure("rows", ("count", "active_days"), windows=WINDOWS),
-        _measure("rows", ("trend",), windows=TREND_WINDOWS),
+        measure("rows", ("count", "active_days", "days_since_last", "days_since_first")),
+        measure("rows", ("count", "active_days"), windows=WINDOWS),
+        measure("rows", ("trend",), windows=TREND_WINDOWS),
     ]
     for number in numbers:
         own = number in table.columns
         measures.append(
-            _measure(number, ("sum", "mean", "std", "min", "max", "last"), column=number)
+            measure(number, ("sum", "mean", "std", "min", "max", "last"), column=number)
         )
         if own:
-            measures.append(_measure(number, ("sum",), column=number, windows=WINDOWS))
-            measures.append(_measure(number, ("trend",), column=number, windows=TREND_WINDOWS))
+            measures.append(measure(number, ("sum",), column=number, windows=WINDOWS))
+            measures.append(measure(number, ("trend",), column=number, windows=TREND_WINDOWS))
     counted = [one for one in numbers if one in table.columns]
     for text in texts:
         measures.append(
             Measure(
                 name=f"by_{text}",
-                label=_label(counted[0] if len(counted) == 1 else name),
+                label=_label(f"{name}: {counted[0]}" if len(counted) == 1 else name),
                 column=counted[0] if len(counted) == 1 else None,
                 aggregates=("sum",),
                 by=By(column=text, top=TOP_EVENT_CATEGORIES),
             )
         )
-        measures.append(_measure(text, ("distinct",), column=text))
+        measures.append(measure(text, ("distinct",), column=text))
     return EventFeatures(
         kind="events",
         name=name,
@@ -255,12 +257,13 @@ def _expected(
     ids = {*key.columns, *due_on, *person, days[0], table.clock}
     ids |= {column for one in due.foreign_keys for column in one.columns}
     numbers = [n for n, c in columns.items() if c.type in NUMBERS and n not in ids]
+    measure = functools.partial(_measure, key.references)
     measures = [
-        _measure("due", ("count",)),
-        _measure("missed", ("count", "share"), when="event_day IS NULL"),
-        _measure("late", ("count", "share"), when="event_day > due_day"),
-        _measure("days_early", ("mean", "min"), expression="due_day - event_day"),
-        _measure(
+        measure("due", ("count",)),
+        measure("missed", ("count", "share"), when="event_day IS NULL"),
+        measure("late", ("count", "share"), when="event_day > due_day"),
+        measure("days_early", ("mean", "min"), expression="due_day - event_day"),
+        measure(
             "last_missed",
             ("last",),
             expression="CASE WHEN event_day IS NULL THEN 1 ELSE 0 END",
@@ -269,14 +272,14 @@ def _expected(
     ]
     for number in numbers:
         if number in table.columns:
-            measures.append(_measure(number, ("mean", "min", "max", "std"), expression=number))
+            measures.append(measure(number, ("mean", "min", "max", "std"), expression=number))
             zero = f"coalesce({_quoted(number)}, 0)"
-            measures.append(_measure(f"{number}_or_zero", ("mean", "sum"), expression=zero))
+            measures.append(measure(f"{number}_or_zero", ("mean", "sum"), expression=zero))
         else:
             missed = "event_day IS NULL"
-            measures.append(_measure(number, ("sum",), expression=_quoted(number)))
+            measures.append(measure(number, ("sum",), expression=_quoted(number)))
             measures.append(
-                _measure(f"{number}_missed", ("sum",), expression=_quoted(number), when=missed)
+                measure(f"{number}_missed", ("sum",), expression=_quoted(number), when=missed)
             )
     return ExpectedFeatures(
         kind="expected",
@@ -292,6 +295,7 @@ def _expected(
 
 
 def _measure(
+    table: str,
     name: str,
     aggregates: Iterable[Aggregate],
     *,
@@ -303,7 +307,7 @@ def _measure(
 ) -> Measure:
     return Measure(
         name=name,
-        label=_label(name),
+        label=_label(table if name == "rows" else f"{table}: {name}"),
         column=column,
         expression=expression,
         when=when,

@@ -349,7 +349,7 @@ def _figure(
         figure.text(
             0.5,
             0.22 / height,
-            _("Generated data, not real students"),
+            _("Generated data, nothing real"),
             fontsize=14,
             fontweight="bold",
             color="white",

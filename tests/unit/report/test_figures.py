@@ -137,7 +137,7 @@ def test_figures_say_what_they_show(tmp_path, evaluation, drawn):
 
 def test_generated_data_are_named_in_each(tmp_path, evaluation, drawn):
     write_figures(tmp_path, evaluation, BARS, text(generated=True), labelled_rows=300)
-    assert all("Generated data, not real students" in words(figure) for figure in drawn)
+    assert all("Generated data, nothing real" in words(figure) for figure in drawn)
 
 
 def test_french_numbers(tmp_path, evaluation, drawn):
