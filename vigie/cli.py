@@ -44,6 +44,7 @@ COMMANDS = {
     "models": ("models", "List the models that were made; * marks the current one."),
     "rollback": ("models", "Make an earlier model the current one."),
     "fetch": ("data", "Download a public data set into data/raw/ (there is one: oulad)."),
+    "schema": ("schema", "Print the JSON Schema of declarations, for editors."),
     "sample": ("data", "Generate OULAD-shaped data that behaves like the real one."),
 }
 

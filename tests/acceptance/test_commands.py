@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -53,6 +54,12 @@ def test_an_unknown_option_or_command_exits_2(project: Project) -> None:
         assert done.returncode == 2, arguments
         assert "Traceback" not in done.stderr
         assert "vigie --help" in done.stderr
+
+
+def test_the_schema_is_of_all_that_a_declaration_may_say(project: Project) -> None:
+    content = json.loads(project.vigie("schema").stdout)
+    assert {"tables", "cohort", "features", "sensitive", "audit"} <= set(content["properties"])
+    assert "clock" in content["$defs"]["Table"]["properties"]
 
 
 # --- config ----------------------------------------------------------------------------------

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json as json_format
-import os
-from pathlib import Path
 
-from vigie.commands.options import ConfigFile, Flag, Project
-from vigie.errors import ExitCode, UsageError
-from vigie.i18n import _, language_from_environment, use_language
+from vigie.commands.options import ConfigFile, Flag, Project, mode_paths, open_project
+from vigie.errors import ExitCode
 
 _SIGNS = {"pass": "✅", "warn": "⚠️ ", "fail": "❌"}
 
@@ -50,22 +47,10 @@ def audit(
     from vigie.audit.result import Verdict
     from vigie.audit.results import provenance
     from vigie.audit.run import audit_results
-    from vigie.paths import ProjectPaths
     from vigie.pipeline.artifacts import write_json
-    from vigie.pipeline.definition import MODES
-    from vigie.settings import find_project, load_settings
 
-    use_language(lang or language_from_environment())
-    root = (project or find_project(Path.cwd())).resolve()
-    settings = load_settings(root, config_file=config, environ=os.environ)
-    use_language(lang or settings.get("lang") or language_from_environment())
-    if mode not in MODES:
-        raise UsageError(
-            _("There is no {kind} called {name!r}.").format(kind=_("mode"), name=mode),
-            where="--mode",
-            fix=_("There are: {names}.").format(names=" ".join(MODES)),
-        )
-    paths = ProjectPaths(root, mode, settings.get("raw_dir"))
+    settings = open_project(project, lang, config)
+    paths = mode_paths(settings, mode)
     parts, metadata = audit_results(settings, paths)
     failed = any(part.status == Verdict.FAIL for part in parts)
     listed = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_format
-import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vigie.commands.options import ConfigFile, Flag, Project
+from vigie.commands.options import ConfigFile, Flag, Project, mode_paths, open_project
 from vigie.errors import ExitCode, UsageError
-from vigie.i18n import _, language_from_environment, use_language
+from vigie.i18n import _
 
 if TYPE_CHECKING:
     from vigie.data.backup import Backup
-    from vigie.paths import ProjectPaths
     from vigie.settings import LoadedSettings
 
 
@@ -57,8 +55,8 @@ def backup(
     from vigie.data.backup import backup_schema, list_backups
     from vigie.data.load import open_database
 
-    settings = _settings(project, config, lang)
-    paths = _paths(settings, mode)
+    settings = open_project(project, lang, config)
+    paths = mode_paths(settings, mode)
     if listing:
         found = list_backups(paths.backups)
         _show(found, json=json)
@@ -126,10 +124,10 @@ def restore(
     from vigie.data.restore import restore_backup
     from vigie.pipeline.lock import ProjectLock
 
-    settings = _settings(project, config, lang)
+    settings = open_project(project, lang, config)
     path = _find(settings, file, mode)
     kept = verify_backup(path)
-    paths = _paths(settings, mode or kept.schema.removeprefix("vigie_"))
+    paths = mode_paths(settings, mode or kept.schema.removeprefix("vigie_"))
     lock = ProjectLock(paths.state, paths.mode, command=f"vigie restore {path.name}")
     with lock.hold(), open_database(settings) as address:
         if has_tables(address, paths.schema) and not yes:
@@ -179,9 +177,9 @@ def _ask(kept: Backup, schema: str, address: str) -> None:
 def _find(settings: LoadedSettings, file: str, mode: str | None) -> Path:
     from vigie.data.backup import list_backups
 
-    folder = _paths(settings, mode or "prod").backups
+    folder = mode_paths(settings, mode or "prod").backups
     if file == "last":
-        schema = _paths(settings, mode or "prod").schema
+        schema = mode_paths(settings, mode or "prod").schema
         found = [one for one in list_backups(folder) if one.schema == schema]
         if not found:
             raise UsageError(
@@ -217,26 +215,3 @@ def _when(one: Backup) -> str:
 
 def _shown(path: Path, project: Path) -> str:
     return str(path.relative_to(project)) if path.is_relative_to(project) else str(path)
-
-
-def _settings(project: Path | None, config: Path | None, lang: str | None) -> LoadedSettings:
-    from vigie.settings import find_project, load_settings
-
-    use_language(lang or language_from_environment())
-    root = (project or find_project(Path.cwd())).resolve()
-    settings = load_settings(root, config_file=config, environ=os.environ)
-    use_language(lang or settings.get("lang") or language_from_environment())
-    return settings
-
-
-def _paths(settings: LoadedSettings, mode: str) -> ProjectPaths:
-    from vigie.paths import ProjectPaths
-    from vigie.pipeline.definition import MODES
-
-    if mode not in MODES:
-        raise UsageError(
-            _("There is no {kind} called {name!r}.").format(kind=_("mode"), name=mode),
-            where="--mode",
-            fix=_("There are: {names}.").format(names=" ".join(MODES)),
-        )
-    return ProjectPaths(settings.project, mode, settings.get("raw_dir"))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json as json_format
 import os
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from vigie.commands.options import Flag, Project
+from vigie.commands.options import Flag, Project, open_project
 from vigie.errors import DatabaseError, ExitCode, UsageError
-from vigie.i18n import _, language_from_environment, use_language
+from vigie.i18n import _
 
 if TYPE_CHECKING:
     from vigie.data.postgres import EmbeddedServer
@@ -42,7 +41,7 @@ def status(
     debug
         Show the traceback of an error.
     """
-    settings = _settings(project, lang)
+    settings = open_project(project, lang)
     found = _describe(settings)
     if json:
         _print_json(found)
@@ -72,7 +71,7 @@ def start(
     debug
         Show the traceback of an error.
     """
-    settings = _settings(project, lang)
+    settings = open_project(project, lang)
     server = _embedded(settings)
     server.pin()
     print(_("The embedded PostgreSQL runs: {address}").format(address=server.address().masked))
@@ -97,7 +96,7 @@ def stop(
     debug
         Show the traceback of an error.
     """
-    if _embedded(_settings(project, lang)).unpin():
+    if _embedded(open_project(project, lang)).unpin():
         print(_("The embedded PostgreSQL is stopped."))
     else:
         print(_("The embedded PostgreSQL is in use; it stops when its last user leaves."))
@@ -127,7 +126,7 @@ def url(
     """
     from vigie.data.load import create_connection_string
 
-    settings = _settings(project, lang)
+    settings = open_project(project, lang)
     address = create_connection_string(settings.project, start=False)
     print("".join(address) if show_password else address)
     return ExitCode.OK
@@ -157,7 +156,7 @@ def shell(
     from vigie.data.postgres import find_binary
     from vigie.data.programs import connection_environment
 
-    settings = _settings(project, lang)
+    settings = open_project(project, lang)
     with open_database(settings) as address:
         done = subprocess.run(
             [str(find_binary("psql")), *arguments],
@@ -165,15 +164,6 @@ def shell(
             check=False,
         )
     return done.returncode
-
-
-def _settings(project: Path | None, lang: str | None) -> LoadedSettings:
-    from vigie.settings import find_project, load_settings
-
-    use_language(lang or language_from_environment())
-    settings = load_settings((project or find_project(Path.cwd())).resolve(), environ=os.environ)
-    use_language(lang or settings.get("lang") or language_from_environment())
-    return settings
 
 
 def _embedded(settings: LoadedSettings) -> EmbeddedServer:

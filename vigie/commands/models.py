@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json as json_format
-import os
 import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vigie.commands.options import Flag, Project
-from vigie.errors import ExitCode, UsageError
-from vigie.i18n import _, language_from_environment, use_language
+from vigie.commands.options import Flag, Project, mode_paths, open_project
+from vigie.errors import ExitCode
+from vigie.i18n import _
 
 if TYPE_CHECKING:
     from vigie.history.model_versions import ModelSummary
     from vigie.history.rollback import Rollback
-    from vigie.paths import ProjectPaths
 
 
 def models(
@@ -44,7 +41,7 @@ def models(
     """
     from vigie.history.model_versions import summarize_models
 
-    found = summarize_models(_paths(project, mode, lang))
+    found = summarize_models(mode_paths(open_project(project, lang), mode))
     if json:
         records = [one.to_record() for one in found]
         print(json_format.dumps(records, ensure_ascii=False, indent=2))
@@ -82,28 +79,11 @@ def rollback(
     """
     from vigie.history.rollback import roll_back
 
-    paths = _paths(project, mode, lang)
+    paths = mode_paths(open_project(project, lang), mode)
     done = roll_back(paths, version, command=shlex.join(sys.argv))
     for line in _told(done, mode):
         print(line)
     return ExitCode.OK
-
-
-def _paths(project: Path | None, mode: str, lang: str | None) -> ProjectPaths:
-    from vigie.paths import ProjectPaths
-    from vigie.pipeline.definition import MODES
-    from vigie.settings import find_project, load_settings
-
-    use_language(lang or language_from_environment())
-    if mode not in MODES:
-        raise UsageError(
-            _("There is no {kind} called {name!r}.").format(kind=_("mode"), name=mode),
-            where="--mode",
-            fix=_("There are: {names}.").format(names=" ".join(MODES)),
-        )
-    settings = load_settings((project or find_project(Path.cwd())).resolve(), environ=os.environ)
-    use_language(lang or settings.get("lang") or language_from_environment())
-    return ProjectPaths(settings.project, mode)
 
 
 def _table(found: list[ModelSummary]) -> list[str]:

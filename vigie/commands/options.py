@@ -1,13 +1,66 @@
-"""Options that several commands share, by the types that read them."""
+"""What several commands share: types that read options, and the project they are about."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+
+from vigie.errors import UsageError
+from vigie.i18n import _, language_from_environment, use_language
+
+if TYPE_CHECKING:
+    from vigie.paths import ProjectPaths
+    from vigie.settings import LoadedSettings
 
 Names = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
 Flag = Annotated[bool, Parameter(negative=())]
 Project = Annotated[Path | None, Parameter(name="--project")]
 ConfigFile = Annotated[Path | None, Parameter(name="--config")]
+
+
+def open_project(
+    project: Path | None, lang: str | None, config: Path | None = None
+) -> LoadedSettings:
+    """Return the project's settings, and speak the language that was asked for or set.
+
+    Raises
+    ------
+    SettingsError
+        When a settings file can't be read, with everything that is wrong in it.
+    """
+    from vigie.settings import find_project, load_settings
+
+    use_language(lang or language_from_environment())
+    root = (project or find_project(Path.cwd())).resolve()
+    settings = load_settings(root, config_file=config, environ=os.environ)
+    use_language(lang or settings.get("lang") or language_from_environment())
+    return settings
+
+
+def refuse_unknown_mode(mode: str) -> None:
+    """Raise ``UsageError`` where there is no such mode."""
+    from vigie.pipeline.definition import MODES
+
+    if mode not in MODES:
+        raise UsageError(
+            _("There is no {kind} called {name!r}.").format(kind=_("mode"), name=mode),
+            where="--mode",
+            fix=_("There are: {names}.").format(names=" ".join(MODES)),
+        )
+
+
+def mode_paths(settings: LoadedSettings, mode: str) -> ProjectPaths:
+    """Return where everything of a mode lies.
+
+    Raises
+    ------
+    UsageError
+        When there is no such mode.
+    """
+    from vigie.paths import ProjectPaths
+
+    refuse_unknown_mode(mode)
+    return ProjectPaths(settings.project, mode, settings.get("raw_dir"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_format
-import os
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from vigie.commands.options import Flag, Project
+from vigie.commands.options import Flag, Project, open_project, refuse_unknown_mode
 from vigie.errors import ExitCode, UsageError
-from vigie.i18n import _, language_from_environment, use_language
+from vigie.i18n import _
 
 if TYPE_CHECKING:
     from vigie.history.diff import RunDiff
@@ -57,7 +56,8 @@ def list_all(
     if last < 1:
         raise UsageError(_("--last needs a number from 1 on."), where="--last")
     history = _history(project, lang)
-    _check_mode(mode)
+    if mode is not None:
+        refuse_unknown_mode(mode)
     found = [run.summary for run in history.runs(mode=mode, last=last)]
     if json:
         _print_json([one.to_record() for one in found])
@@ -140,23 +140,8 @@ def diff(
 
 def _history(project: Path | None, lang: str | None) -> RunHistory:
     from vigie.history.runs import RunHistory
-    from vigie.settings import find_project, load_settings
 
-    use_language(lang or language_from_environment())
-    settings = load_settings((project or find_project(Path.cwd())).resolve(), environ=os.environ)
-    use_language(lang or settings.get("lang") or language_from_environment())
-    return RunHistory(settings.project / ".vigie")
-
-
-def _check_mode(mode: str | None) -> None:
-    from vigie.pipeline.definition import MODES
-
-    if mode is not None and mode not in MODES:
-        raise UsageError(
-            _("There is no {kind} called {name!r}.").format(kind=_("mode"), name=mode),
-            where="--mode",
-            fix=_("There are: {names}.").format(names=" ".join(MODES)),
-        )
+    return RunHistory(open_project(project, lang).project / ".vigie")
 
 
 # --- list ------------------------------------------------------------------------------------

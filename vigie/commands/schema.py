@@ -1,0 +1,21 @@
+"""``vigie schema``: what a declaration may say, for editors."""
+
+from __future__ import annotations
+
+import json
+
+from vigie.errors import ExitCode
+
+
+def schema() -> int:
+    """Print the JSON Schema of declarations (dataset.toml).
+
+    An editor that knows TOML completes and checks a declaration whose first line is
+    #:schema ./dataset.schema.json
+    """
+    from vigie.dataset.spec import Dataset
+
+    content = Dataset.model_json_schema()
+    content["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    print(json.dumps(content, ensure_ascii=False, indent=2))
+    return ExitCode.OK
