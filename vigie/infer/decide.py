@@ -19,9 +19,13 @@ FREE_TEXT_SHARE = 0.5
 MAX_OUTCOMES = 20
 RARE_ROWS = 50
 _RESERVED = {*COHORT_COLUMNS, ROW_ID, "vigie_order"}
+# customer_id, PassengerId, ID, "row number"; not idle, and not paid.
 _ID_NAME = re.compile(
-    r"(^|[_\s-])(id|ids|key|uuid|guid|nr|no|number|code|index)$|^(id|index)", re.I
+    r"(?i:(^|[_\s.-])(id|ids|key|uuid|guid|nr|no|number|code|index)$)|[a-z]I[dD]$"
 )
+# A column called like an identifier that has fewer different values than this share of its rows
+# tells kinds apart, not things.
+ID_SHARE = 0.5
 _TARGET_NAMES = (
     "target", "label", "class", "outcome", "y", "churn", "churned", "exited", "default",
     "defaulted", "survived", "died", "death", "fraud", "isfraud", "is_fraud", "response",
@@ -68,6 +72,7 @@ class Decisions:
     profile: FileProfile
     names: dict[int, str]
     key: Profile | None = None
+    group: Profile | None = None
     outcome: Outcome | None = None
     features: list[Profile] = field(default_factory=list)
     not_features: dict[str, str] = field(default_factory=dict)
@@ -98,6 +103,7 @@ def decide(profile: FileProfile, wishes: Wishes, ask: Ask) -> Decisions:
         _column(profile, name, "--leave-out")
     made.outcome = _choose_outcome(profile, wishes, ask, made.notes)
     made.key = _choose_key(profile, wishes, made.outcome, made.notes)
+    made.group = _choose_group(profile, made, made.notes)
     for column in profile.columns:
         if column is made.key or column is made.outcome.column:
             continue
@@ -283,9 +289,11 @@ def _choose_key(
         for one in profile.columns
         if one.is_unique and one.type in ("integer", "text") and one is not outcome.column
     ]
-    named = [one for one in unique if _ID_NAME.search(one.name)]
+    # Without a name, it is the numbers that a statistics program gave its rows.
+    named = [one for one in unique if _ID_NAME.search(one.name) or not one.name]
     if named:
-        notes.append(_("{name} is the key: each row has its own").format(name=named[0].name))
+        name = declared_names(profile.columns)[named[0].place]
+        notes.append(_("{name} is the key: each row has its own").format(name=name))
         return named[0]
     notes.append(
         _("no column is a key by its name; the row's number in the file is ({row_id})").format(
@@ -295,11 +303,26 @@ def _choose_key(
     return None
 
 
+def _choose_group(profile: FileProfile, made: Decisions, notes: list[str]) -> Profile | None:
+    """Return what identifies the things that some rows share, such as a person met twice."""
+    said = _("rows with the same {name} are kept together: they are about the same thing")
+    for column in profile.columns:
+        taken = made.outcome is not None and column is made.outcome.column
+        if column is made.key or taken or column.is_unique or not _ID_NAME.search(column.name):
+            continue
+        if column.type in ("integer", "text") and column.distinct > ID_SHARE * column.rows:
+            notes.append(said.format(name=made.name(column)))
+            return column
+    return None
+
+
 def _why_no_feature(column: Profile, wishes: Wishes, made: Decisions) -> str | None:
     if column.name in wishes.leave_out or made.name(column) in wishes.leave_out:
         return _("left out, as you said")
     if column.distinct <= 1 and not (column.distinct and column.missing):
         return _("has the same value everywhere") if column.distinct else _("is empty")
+    if column is made.group:
+        return _("identifies what the row is about")
     if column.is_unique and (column.type == "text" or _is_counter(column)):
         return _("identifies the row")
     return _why_no_category(column) if column.type == "text" else None

@@ -99,7 +99,8 @@ def _cohort(made: Decisions, table: str) -> Iterator[str]:
     if made.key is not None:
         yield f"key = {_texts([made.name(made.key)])}"
     yield _("# Rows of one person or machine that must not be on both sides of a split:")
-    yield '#group = "column"'
+    group = '#group = "column"' if made.group is None else f"group = {_text(made.name(made.group))}"
+    yield group
     yield _("# What orders the rows in time, so that the model is judged on the latest:")
     yield "#period = \"strftime(date_column, '%Y')\""
     yield ""

@@ -226,6 +226,17 @@ def test_what_identifies_a_row_is_no_feature(tmp_path: Path) -> None:
     assert parse_dataset(text, "x").cohort.key == ("person_id",)
 
 
+def test_row_numbers_are_the_key_and_repeated_identifiers_a_group(tmp_path: Path) -> None:
+    file = tmp_path / "visits.csv"
+    text = lines(",PatientId,b,churn", '"{n}",P{n},{x},{y}')
+    file.write_text(text.replace(",P7,", ",P8,").replace(",P11,", ",P12,"), encoding="utf-8")
+    made, declared = declare_file(file, Wishes(), ask=nobody)
+    cohort = parse_dataset(declared, "x").cohort
+    assert cohort.key == ("column_1",)
+    assert cohort.group == "PatientId"
+    assert {one.name for one in made.features} == {"b"}
+
+
 def test_a_column_that_knows_the_answer_is_named(tmp_path: Path) -> None:
     file = tmp_path / "leak.csv"
     text = lines("a,b,word,leak,churn", "{n},{x},{word},{y},{y}")
