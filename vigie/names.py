@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+from vigie.errors import UsageError
+from vigie.i18n import _
 
 SIMILARITY = 0.6
 
@@ -41,6 +44,24 @@ def suggest(word: str, candidates: Iterable[str]) -> str | None:
         return by_folded[ends[0]]
     near = difflib.get_close_matches(wanted, list(by_folded), n=1, cutoff=SIMILARITY)
     return by_folded[near[0]] if near else None
+
+
+def with_nearest(fix: str, word: str, candidates: Iterable[str]) -> str:
+    """Return `fix` with a word before it about the candidate that was probably meant."""
+    nearest = suggest(word, candidates)
+    if nearest is None:
+        return fix
+    return _("Did you mean {nearest}?").format(nearest=nearest) + " " + fix
+
+
+def unknown_name(kind: str, name: str, known: Collection[str], where: str) -> UsageError:
+    """Return what to raise for a `kind` of thing (a mode, a step) that there isn't."""
+    there = _("There are: {names}.").format(names=" ".join(known))
+    return UsageError(
+        _("There is no {kind} called {name!r}.").format(kind=kind, name=name),
+        where=where,
+        fix=with_nearest(there, name, known),
+    )
 
 
 def _folded(name: str) -> str:

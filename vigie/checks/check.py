@@ -14,9 +14,9 @@ from vigie.checks.logs import check_logs
 from vigie.checks.raw_files import check_raw
 from vigie.checks.resources import check_disk, check_memory
 from vigie.checks.versions import check_versions
-from vigie.errors import UsageError, VigieError
+from vigie.errors import VigieError
 from vigie.i18n import _
-from vigie.names import suggest
+from vigie.names import unknown_name
 
 __all__ = [
     "CHECKS",
@@ -73,16 +73,8 @@ def run_checks(
 def refuse_unknown(skip: Collection[str], checks: Collection[str] = CHECKS.keys()) -> None:
     """Raise ``UsageError`` for a name in `skip` that is no check's."""
     for name in skip:
-        if name in checks:
-            continue
-        nearest = suggest(name, checks)
-        known = _("There are: {names}.").format(names=" ".join(checks))
-        hint = _("Did you mean {nearest}?").format(nearest=nearest) if nearest else ""
-        raise UsageError(
-            _("There is no {kind} called {name!r}.").format(kind=_("check"), name=name),
-            where="--skip-check",
-            fix=f"{hint} {known}".strip(),
-        )
+        if name not in checks:
+            raise unknown_name(_("check"), name, checks, "--skip-check")
 
 
 def _run(name: str, check: Check, context: CheckContext) -> Finding:

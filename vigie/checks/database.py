@@ -24,7 +24,7 @@ PARTS = {
 
 def check_credentials(context: CheckContext) -> Iterator[Finding]:
     """Find out whether the credentials are complete, connect, and may create in the schema."""
-    from vigie.data.address import check_reachable
+    from vigie.data.address import check_reachable, shown_version
     from vigie.data.load import resolve_address
 
     address = resolve_address(context.settings)
@@ -53,7 +53,7 @@ def check_credentials(context: CheckContext) -> Iterator[Finding]:
         Verdict.PASS,
         said.format(
             address=address.masked,
-            version=f"{number // 10000}.{number % 10000}",
+            version=shown_version(number),
             user=address.user,
             schema=context.paths.schema,
         ),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_format
-
-from vigie.commands.options import ConfigFile, Flag, Project, mode_paths, open_project
+from vigie.commands.options import ConfigFile, Flag, Project, mode_paths, open_project, print_json
 from vigie.errors import ExitCode
 
 _SIGNS = {"pass": "✅", "warn": "⚠️ ", "fail": "❌"}
@@ -65,7 +63,7 @@ def audit(
     }
     write_json(paths.report("audit", ".json"), content)
     if json:
-        print(json_format.dumps(content, ensure_ascii=False, indent=2))
+        print_json(content)
         return ExitCode.AUDIT if failed else ExitCode.OK
     for part in parts:
         first, *others = part.said.splitlines()

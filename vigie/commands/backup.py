@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vigie.commands.options import ConfigFile, Flag, Project, mode_paths, open_project
+from vigie.commands.options import ConfigFile, Flag, Project, mode_paths, open_project, print_json
 from vigie.errors import ExitCode, UsageError
 from vigie.i18n import _
 
@@ -70,7 +69,7 @@ def backup(
             keep=settings.get("retention.backups"),
         )
     if json:
-        print(json_format.dumps(made.to_json(), ensure_ascii=False, indent=2))
+        print_json(made.to_json())
     else:
         rows = sum(made.row_counts.values())
         print(
@@ -141,7 +140,7 @@ def restore(
             "replaced": report.replaced,
             "notes": list(report.notes),
         }
-        print(json_format.dumps(content, ensure_ascii=False, indent=2))
+        print_json(content)
         return ExitCode.OK
     for name, rows in report.row_counts.items():
         print(f"   {name:<28} {rows:>12,}")
@@ -198,7 +197,7 @@ def _find(settings: LoadedSettings, file: str, mode: str | None) -> Path:
 def _show(found: list[Backup], *, json: bool) -> None:
     if json:
         content = [one.to_json() for one in found]
-        print(json_format.dumps(content, ensure_ascii=False, indent=2))
+        print_json(content)
         return
     for one in found:
         rows = f"{sum(one.row_counts.values()):,}"

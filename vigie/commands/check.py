@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_format
-
-from vigie.commands.options import ConfigFile, Flag, Names, Project
+from vigie.commands.options import ConfigFile, Flag, Names, Project, print_json
 from vigie.errors import ExitCode
 
 
@@ -57,7 +55,7 @@ def check(
     )
     findings = PipelineOrchestrator(options).check()
     if json:
-        print(json_format.dumps(as_json(findings), ensure_ascii=False, indent=2))
+        print_json(as_json(findings))
     else:
         print(render_text(findings))
     return ExitCode.CHECK if worst(findings) == Verdict.FAIL else ExitCode.OK

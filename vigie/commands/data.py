@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vigie.commands.options import Flag, Names, Project
+from vigie.commands.options import Flag, Names, Project, find_root
 from vigie.errors import ExitCode, UsageError
-from vigie.i18n import _, language_from_environment, use_language
+from vigie.i18n import _
 
 if TYPE_CHECKING:
     from vigie.pipeline.console import Console
@@ -48,10 +48,8 @@ def sample(
     """
     from vigie.dataset.sample import generate_sample
     from vigie.pipeline.console import Console
-    from vigie.settings import find_project
 
-    use_language(lang or language_from_environment())
-    root = (project or find_project(Path.cwd())).resolve()
+    root = find_root(project, lang)
     target = out or root / "data" / "generated"
     console = Console("dev")
     if dataset == "shop":
@@ -110,15 +108,14 @@ def fetch(
     """
     from vigie.data.fetch import OULAD_URLS, fetch_oulad
     from vigie.pipeline.console import Console
-    from vigie.settings import find_project, load_settings
+    from vigie.settings import load_settings
 
-    use_language(lang or language_from_environment())
+    root = find_root(project, lang)
     if dataset != "oulad":
         raise UsageError(
             _("There is no data set {name!r} to download.").format(name=dataset),
             fix=_("There is: oulad."),
         )
-    root = (project or find_project(Path.cwd())).resolve()
     folder = root / str(load_settings(root, environ=os.environ).get("raw_dir"))
     console = Console("dev")
     with console.progress(_("downloading"), 1.0) as bar:

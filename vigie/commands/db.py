@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_format
 import os
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from vigie.commands.options import Flag, Project, open_project
+from vigie.commands.options import Flag, Project, open_project, print_json
 from vigie.errors import DatabaseError, ExitCode, UsageError
 from vigie.i18n import _
 
@@ -44,7 +43,7 @@ def status(
     settings = open_project(project, lang)
     found = _describe(settings)
     if json:
-        _print_json(found)
+        print_json(found)
     else:
         for line in _lines(found):
             print(line)
@@ -183,7 +182,7 @@ def _embedded(settings: LoadedSettings) -> EmbeddedServer:
 
 def _describe(settings: LoadedSettings) -> dict[str, Any]:
     """Return what is known; an embedded server that doesn't run is left alone."""
-    from vigie.data.address import check_reachable
+    from vigie.data.address import check_reachable, shown_version
     from vigie.data.load import resolve_address
     from vigie.data.postgres import EmbeddedServer
 
@@ -208,7 +207,7 @@ def _describe(settings: LoadedSettings) -> dict[str, Any]:
         address = server.address()
     try:
         number = int(check_reachable(address, settings.values.database.connect_timeout))
-        found |= {"running": True, "version": f"{number // 10000}.{number % 10000}"}
+        found |= {"running": True, "version": shown_version(number)}
         found["tables"] = _loaded_tables(address.url())
     except DatabaseError as error:
         found |= {"running": False, "error": str(error)}
@@ -242,7 +241,3 @@ def _lines(found: dict[str, Any]) -> list[str]:
         lines.append(f"PostgreSQL {found['version']}")
     lines += [f"   {name:<36} ~{rows:>12,}" for name, rows in found["tables"].items()]
     return lines + ([found["error"]] if found["error"] else [])
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    print(json_format.dumps(value, ensure_ascii=False, indent=2))

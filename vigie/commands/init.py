@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vigie.commands.options import Flag, Names, Project
+from vigie.commands.options import Flag, Names, Project, find_root
 from vigie.errors import ExitCode, UsageError
-from vigie.i18n import _, language_from_environment, use_language
+from vigie.i18n import _
+from vigie.pipeline.artifacts import atomic_write, mode_by_umask
 
 if TYPE_CHECKING:
     from vigie.infer.decide import Decisions
@@ -63,10 +64,8 @@ def init(
         Show the traceback of an error.
     """
     from vigie.infer.declare import Wishes, declare_file
-    from vigie.settings import find_project
 
-    use_language(lang or language_from_environment())
-    root = (project or find_project(Path.cwd())).resolve()
+    root = find_root(project, lang)
     declaration = root / DECLARATION
     if declaration.exists() and not replace:
         raise UsageError(
@@ -118,17 +117,14 @@ def _bring(file: Path, folder: Path) -> Path:
             where=str(target),
             fix=_("Move it away, or give the new one another name."),
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.copyfile(file, partial)
-    partial.replace(target)
+    with atomic_write(target, mode=mode_by_umask()) as temporary:
+        shutil.copyfile(file, temporary)
     return target
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)
+    with atomic_write(path, mode=mode_by_umask()) as temporary:
+        temporary.write_text(text, "utf-8")
 
 
 def _point_settings(root: Path) -> Path:

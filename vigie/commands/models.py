@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json as json_format
 import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from vigie.commands.options import Flag, Project, mode_paths, open_project
+from vigie.commands.options import Flag, Project, mode_paths, open_project, print_json
 from vigie.errors import ExitCode
 from vigie.i18n import _
 
@@ -44,7 +43,7 @@ def models(
     found = summarize_models(mode_paths(open_project(project, lang), mode))
     if json:
         records = [one.to_record() for one in found]
-        print(json_format.dumps(records, ensure_ascii=False, indent=2))
+        print_json(records)
     else:
         for line in _table(found):
             print(line)

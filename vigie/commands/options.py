@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from vigie.errors import UsageError
 from vigie.i18n import _, language_from_environment, use_language
+from vigie.names import unknown_name
 
 if TYPE_CHECKING:
     from vigie.paths import ProjectPaths
@@ -19,6 +20,14 @@ Names = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=()
 Flag = Annotated[bool, Parameter(negative=())]
 Project = Annotated[Path | None, Parameter(name="--project")]
 ConfigFile = Annotated[Path | None, Parameter(name="--config")]
+
+
+def find_root(project: Path | None, lang: str | None) -> Path:
+    """Return the project's folder, and speak the language that was asked for."""
+    from vigie.settings import find_project
+
+    use_language(lang or language_from_environment())
+    return (project or find_project(Path.cwd())).resolve()
 
 
 def open_project(
@@ -31,13 +40,17 @@ def open_project(
     SettingsError
         When a settings file can't be read, with everything that is wrong in it.
     """
-    from vigie.settings import find_project, load_settings
+    from vigie.settings import load_settings
 
-    use_language(lang or language_from_environment())
-    root = (project or find_project(Path.cwd())).resolve()
+    root = find_root(project, lang)
     settings = load_settings(root, config_file=config, environ=os.environ)
     use_language(lang or settings.get("lang") or language_from_environment())
     return settings
+
+
+def print_json(value: Any) -> None:
+    """Print plain values as every command with ``--json`` does."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def refuse_unknown_mode(mode: str) -> None:
@@ -45,11 +58,7 @@ def refuse_unknown_mode(mode: str) -> None:
     from vigie.pipeline.definition import MODES
 
     if mode not in MODES:
-        raise UsageError(
-            _("There is no {kind} called {name!r}.").format(kind=_("mode"), name=mode),
-            where="--mode",
-            fix=_("There are: {names}.").format(names=" ".join(MODES)),
-        )
+        raise unknown_name(_("mode"), mode, MODES, "--mode")
 
 
 def mode_paths(settings: LoadedSettings, mode: str) -> ProjectPaths:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json as json_format
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from vigie.commands.options import ConfigFile, Flag, Names, Project
+from vigie.commands.options import ConfigFile, Flag, Names, Project, print_json
 from vigie.errors import ExitCode
 from vigie.i18n import language_from_environment, use_language
 
@@ -124,7 +123,7 @@ def config(
     rows = settings.rows()
     if json:
         shown = {row.key: {"value": row.value, "origin": str(row.origin)} for row in rows}
-        print(json_format.dumps(shown, ensure_ascii=False, indent=2))
+        print_json(shown)
         return ExitCode.OK
     width = max(len(row.key) for row in rows)
     for row in rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from vigie.commands.options import Flag, Project, open_project, refuse_unknown_mode
+from vigie.commands.options import Flag, Project, open_project, print_json, refuse_unknown_mode
 from vigie.errors import ExitCode, UsageError
 from vigie.i18n import _
 
@@ -60,7 +59,7 @@ def list_all(
         refuse_unknown_mode(mode)
     found = [run.summary for run in history.runs(mode=mode, last=last)]
     if json:
-        _print_json([one.to_record() for one in found])
+        print_json([one.to_record() for one in found])
     else:
         _print_lines(_table(found))
     return ExitCode.OK
@@ -92,7 +91,7 @@ def show(
     """
     found = _history(project, lang).find(run)
     if json:
-        _print_json({"summary": found.summary.to_record(), "record": found.record})
+        print_json({"summary": found.summary.to_record(), "record": found.record})
     else:
         _print_lines(_described(found))
     return ExitCode.OK
@@ -132,7 +131,7 @@ def diff(
     history = _history(project, lang)
     found = diff_runs(history.find(a), history.find(b))
     if json:
-        _print_json(found.to_record())
+        print_json(found.to_record())
     else:
         _print_lines(_compared(found))
     return ExitCode.OK
@@ -333,7 +332,3 @@ def _metric(value: Any) -> Any:
 def _print_lines(lines: Iterator[str]) -> None:
     for line in lines:
         print(line.rstrip())
-
-
-def _print_json(value: Any) -> None:
-    print(json_format.dumps(value, ensure_ascii=False, indent=2))

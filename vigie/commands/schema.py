@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from vigie.commands.options import print_json
 from vigie.errors import ExitCode
 
 
@@ -17,5 +16,5 @@ def schema() -> int:
 
     content = Dataset.model_json_schema()
     content["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    print(json.dumps(content, ensure_ascii=False, indent=2))
+    print_json(content)
     return ExitCode.OK

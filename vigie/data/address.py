@@ -219,6 +219,17 @@ def check_reachable(address: DatabaseAddress, timeout_seconds: float = 2.0) -> s
     raise _refusal(address, text, patience)
 
 
+def shown_version(number: int) -> str:
+    """Return a server's version as people write it.
+
+    Examples
+    --------
+    >>> shown_version(180004)
+    '18.4'
+    """
+    return f"{number // 10000}.{number % 10000}"
+
+
 def _real(url: str) -> str:
     """Return the content of a ``ConnectionString``."""
     return "".join(url)

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from vigie.data.address import DatabaseAddress, mask_password
+from vigie.data.address import DatabaseAddress, mask_password, shown_version
 from vigie.data.load_errors import as_database_error, read_failure
 from vigie.data.load_sql import literal, quote
 from vigie.data.postgres import find_binary
@@ -221,7 +221,7 @@ def _dump(address: DatabaseAddress, schema: str, target: Path) -> tuple[dict[str
         raise as_database_error(
             read_failure(error), schema=schema, address=address.masked, doing=_("backing up")
         ) from error
-    return counts, f"{number // 10000}.{number % 10000}"
+    return counts, shown_version(number)
 
 
 def _table_names(connection: Any, schema: str) -> list[str]:

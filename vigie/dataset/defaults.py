@@ -28,6 +28,7 @@ from vigie.dataset.spec import (
     Measure,
     Table,
 )
+from vigie.engine import quote_name
 
 TOP_CATEGORIES = 20
 TOP_EVENT_CATEGORIES = 12
@@ -101,7 +102,7 @@ def _attribute(dataset: Dataset, name: str, column: Column) -> Iterator[Attribut
     if column.type in NUMBERS:
         yield AttributeFeature(kind="attribute", name=name, label=label, column=name)
     elif column.type == "boolean":
-        value = f"CAST({_quoted(name)} AS INTEGER)"
+        value = f"CAST({quote_name(name)} AS INTEGER)"
         yield AttributeFeature(kind="attribute", name=name, label=label, expression=value)
     elif column.type == "text":
         yield AttributeFeature(
@@ -115,12 +116,12 @@ def _attribute(dataset: Dataset, name: str, column: Column) -> Iterator[Attribut
             expression=_age_sql(dataset, name, column),
         )
     else:
-        day = f"date_diff('day', DATE '2000-01-01', CAST({_quoted(name)} AS DATE))"
+        day = f"date_diff('day', DATE '2000-01-01', CAST({quote_name(name)} AS DATE))"
         yield AttributeFeature(kind="attribute", name=f"{name}_day", label=label, expression=day)
 
 
 def _age_sql(dataset: Dataset, name: str, column: Column) -> str:
-    quoted = _quoted(name)
+    quoted = quote_name(name)
     if column.type == "day":
         return f"CASE WHEN {quoted} <= {CUTOFF} THEN {CUTOFF} - {quoted} END"
     date = f"CAST({quoted} AS DATE)"
@@ -273,13 +274,13 @@ def _expected(
     for number in numbers:
         if number in table.columns:
             measures.append(measure(number, ("mean", "min", "max", "std"), expression=number))
-            zero = f"coalesce({_quoted(number)}, 0)"
+            zero = f"coalesce({quote_name(number)}, 0)"
             measures.append(measure(f"{number}_or_zero", ("mean", "sum"), expression=zero))
         else:
             missed = "event_day IS NULL"
-            measures.append(measure(number, ("sum",), expression=_quoted(number)))
+            measures.append(measure(number, ("sum",), expression=quote_name(number)))
             measures.append(
-                measure(f"{number}_missed", ("sum",), expression=_quoted(number), when=missed)
+                measure(f"{number}_missed", ("sum",), expression=quote_name(number), when=missed)
             )
     return ExpectedFeatures(
         kind="expected",
@@ -320,7 +321,3 @@ def _measure(
 def _label(name: str) -> Label:
     text = name.replace("_", " ")
     return Label(en=text, fr=text)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from vigie.engine import quote_name, quote_text
 from vigie.errors import DeclarationError
 from vigie.i18n import _
 from vigie.names import suggest
@@ -218,16 +219,12 @@ class Outcome(Declared):
             said = "" if self.window.when is None else f" ({self.window.when})"
             return f"{self.window.bad} of {self.window.table}{said} in {self.window.days} days"
         values = ", ".join(_sql_literal(value) for value in self.positive or ())
-        return f"{_quoted(str(self.column))} IN ({values})"
+        return f"{quote_name(str(self.column))} IN ({values})"
 
     @property
     def known_sql(self) -> str:
         """The expression that is true where the outcome is known."""
-        return self.known or f"{_quoted(str(self.column))} IS NOT NULL"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+        return self.known or f"{quote_name(str(self.column))} IS NOT NULL"
 
 
 def _sql_literal(value: str | float | bool) -> str:  # noqa: FBT001 - a value of any kind
@@ -235,7 +232,7 @@ def _sql_literal(value: str | float | bool) -> str:  # noqa: FBT001 - a value of
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    return "'" + value.replace("'", "''") + "'"
+    return quote_text(value)
 
 
 class Exclusion(Declared):

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vigie.dataset.spec import (
-    Label,
-)
-
-if TYPE_CHECKING:
-    pass
+from vigie.dataset.spec import Label
 
 
 @dataclass(frozen=True, slots=True)

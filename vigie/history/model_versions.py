@@ -16,7 +16,7 @@ from typing import Any
 
 from vigie.errors import ModelError, UsageError
 from vigie.i18n import _
-from vigie.names import suggest
+from vigie.names import with_nearest
 from vigie.paths import ProjectPaths
 from vigie.pipeline.artifacts import file_sha256, json_text
 from vigie.pipeline.ledger import Ledger, Status
@@ -238,12 +238,12 @@ def choose_model(
             where=str(where),
             fix=_("Name one of them: {names}").format(names=names),
         )
-    nearest = suggest(wanted, [name for one in usable for name in (one.version, one.stamp)])
-    fix = _("There are: {names}").format(names=names or "–")
-    if nearest:
-        fix = _("Did you mean {nearest}?").format(nearest=nearest) + " " + fix
+    there = _("There are: {names}").format(names=names or "–")
+    called = [name for one in usable for name in (one.version, one.stamp)]
     raise UsageError(
-        _("There is no model {wanted!r}.").format(wanted=wanted), where=str(where), fix=fix
+        _("There is no model {wanted!r}.").format(wanted=wanted),
+        where=str(where),
+        fix=with_nearest(there, wanted, called),
     )
 
 

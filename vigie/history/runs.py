@@ -15,7 +15,7 @@ from typing import Any
 
 from vigie.errors import UsageError
 from vigie.i18n import _
-from vigie.names import suggest
+from vigie.names import with_nearest
 from vigie.pipeline.ledger import Ledger, Outcome, Status
 from vigie.pipeline.lock import is_held
 from vigie.pipeline.record import KILLED, RUNNING, list_runs, read_record
@@ -289,11 +289,8 @@ def resolve_run_id(wanted: str, run_ids: Sequence[str]) -> str:
             _("{count} runs begin with {wanted!r}.").format(count=len(found), wanted=wanted),
             fix=_("Name one of them: {names}").format(names=_listed(found)),
         )
-    nearest = suggest(wanted, run_ids)
-    fix = _("The newest are: {names}").format(names=_listed(run_ids))
-    if nearest:
-        fix = _("Did you mean {nearest}?").format(nearest=nearest) + " " + fix
-    raise _no_such_run(wanted, fix)
+    newest = _("The newest are: {names}").format(names=_listed(run_ids))
+    raise _no_such_run(wanted, with_nearest(newest, wanted, run_ids))
 
 
 def _no_such_run(wanted: str, fix: str) -> UsageError:

@@ -10,7 +10,7 @@ from vigie.dataset.spec import COHORT_COLUMNS, ROW_ID
 from vigie.errors import UsageError
 from vigie.i18n import _
 from vigie.infer.profile import FileProfile, Profile
-from vigie.names import suggest
+from vigie.names import with_nearest
 
 MAX_CATEGORIES = 30
 MIN_CATEGORY_ROWS = 5
@@ -158,11 +158,11 @@ def _column(profile: FileProfile, name: str, option: str) -> Profile:
     if found:
         return found[0]
     names = [one.name for one in profile.columns]
-    nearest = suggest(name, names)
     there = _("There are: {names}.").format(names=", ".join(names))
-    hint = _("Did you mean {nearest}?").format(nearest=nearest) + " " if nearest else ""
     raise UsageError(
-        _("There is no column called {name!r}.").format(name=name), where=option, fix=hint + there
+        _("There is no column called {name!r}.").format(name=name),
+        where=option,
+        fix=with_nearest(there, name, names),
     )
 
 
@@ -203,12 +203,11 @@ def _known_values(column: Profile, wanted: Sequence[str]) -> tuple[str, ...]:
         text = one.strip()
         match = text if text in values else folded.get(text.lower()) or _same_number(text, values)
         if match is None:
-            nearest = suggest(text, values)
-            hint = _("Did you mean {nearest}?").format(nearest=nearest) + " " if nearest else ""
+            there = _("There are: {names}.").format(names=_shown(column))
             raise UsageError(
                 _("Column {name!r} has no value {value!r}.").format(name=column.name, value=text),
                 where="--positive",
-                fix=hint + _("There are: {names}.").format(names=_shown(column)),
+                fix=with_nearest(there, text, values),
             )
         found.append(match)
     return tuple(dict.fromkeys(found))

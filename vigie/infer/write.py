@@ -6,13 +6,15 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 
+from vigie.data.load_plan import COHORT, PREDICTIONS, RECORD_TABLE
+from vigie.engine import quote_name
+from vigie.features.feature import slug
 from vigie.i18n import _
 from vigie.infer.decide import Decisions, categories
 from vigie.infer.profile import Profile
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_RESERVED_TABLES = {"cohort", "predictions", "vigie_load"}
-SHOWN_VALUES = 3
+_RESERVED_TABLES = {COHORT, PREDICTIONS, RECORD_TABLE}
 
 
 def write_declaration(made: Decisions, *, table: str, stem: str, title: str) -> str:
@@ -107,7 +109,7 @@ def _cohort(made: Decisions, table: str) -> Iterator[str]:
     yield _("# Rows without an outcome are scored, not learnt from.")
     yield "[cohort.label]"
     if outcome.comparison is not None:
-        quoted = '"' + name.replace('"', '""') + '"'
+        quoted = quote_name(name)
         yield f"positive = {_text(f'{quoted} {outcome.comparison}')}"
         yield f"known = {_text(f'{quoted} IS NOT NULL')}"
         said = f"{name} {outcome.comparison}"
@@ -139,7 +141,8 @@ def _features(made: Decisions) -> Iterator[str]:
             yield 'kind = "attribute"'
             yield f"name = {_text(unique)}"
             yield source
-            label = name if feature == _slug(name) else f"{name} ({feature.rpartition('_')[2]})"
+            part = feature.rpartition("_")[2]
+            label = name if feature == _feature_name(name) else f"{name} ({part})"
             yield f"label = {{ en = {_text(label)}, fr = {_text(label)} }}"
             if column.type == "text":
                 values = categories(column)
@@ -151,19 +154,20 @@ def _features(made: Decisions) -> Iterator[str]:
 
 def _sources(made: Decisions, column: Profile) -> Iterator[tuple[str, str]]:
     """Yield name and source of each feature that a column gives."""
-    name, slug = made.name(column), _slug(made.name(column))
+    name = made.name(column)
+    feature = _feature_name(name)
     if column.type in ("date", "timestamp"):
-        quoted = '"' + name.replace('"', '""') + '"'
+        quoted = quote_name(name)
         day = f"date_diff('day', DATE '2000-01-01', CAST({quoted} AS DATE))"
-        yield f"{slug}_day", f"expression = {_text(day)}"
-        yield f"{slug}_month", f"expression = {_text(f'month({quoted})')}"
-        yield f"{slug}_weekday", f"expression = {_text(f'isodow({quoted})')}"
+        yield f"{feature}_day", f"expression = {_text(day)}"
+        yield f"{feature}_month", f"expression = {_text(f'month({quoted})')}"
+        yield f"{feature}_weekday", f"expression = {_text(f'isodow({quoted})')}"
     else:
-        yield slug, f"column = {_text(name)}"
+        yield feature, f"column = {_text(name)}"
 
 
-def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in name.lower()).strip("_") or "feature"
+def _feature_name(column: str) -> str:
+    return slug(column) or "feature"
 
 
 def _unique(name: str, taken: set[str]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import platform
 import shutil
 import warnings
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import vigie
 from vigie.errors import ModelError
 from vigie.i18n import _
-from vigie.pipeline.artifacts import atomic_write, file_sha256, write_json
+from vigie.pipeline.artifacts import atomic_write, file_sha256, mode_by_umask, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -170,7 +169,7 @@ def save_model(
         "size_bytes": len(content),
         "scores_sha256": file_sha256(scores_path),
     }
-    mode = _mode_by_umask()
+    mode = mode_by_umask()
     kept_scores = versions_dir / f"{scores_path.stem}_{timestamp}{scores_path.suffix}"
     # Scores of single persons are for their owner only, as the original is.
     with atomic_write(kept_scores) as temporary:
@@ -421,11 +420,3 @@ def _broken(path: Path, mode: str, reason: str) -> ModelError:
         where=str(path),
         fix=_("Train again: {command}").format(command=_train_command(mode)),
     )
-
-
-def _mode_by_umask() -> int:
-    """Return the permissions of a new file: a model is for all whom the user's umask lets read."""
-    # The mask can only be read by setting it.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return 0o666 & ~mask

@@ -34,6 +34,14 @@ ABANDONED_AFTER_SECONDS = 86_400.0
 # --- writing ---------------------------------------------------------------------------------
 
 
+def mode_by_umask() -> int:
+    """Return the permissions of a new file that is for all whom the user's umask lets read."""
+    # The mask can only be read by setting it.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path, *, mode: int = PRIVATE) -> Iterator[Path]:
     """Yield a path beside `path` to write to; it takes the place of `path` when all went well.

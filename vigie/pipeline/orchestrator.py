@@ -31,7 +31,7 @@ from vigie.data.raw_artifact import RawTables
 from vigie.dataset.spec import Dataset, parse_dataset, read_declaration
 from vigie.errors import CheckFailed, DatabaseError, UsageError
 from vigie.i18n import _, language_from_environment, use_language
-from vigie.names import suggest
+from vigie.names import unknown_name
 from vigie.paths import ProjectPaths
 from vigie.pipeline.artifacts import FileArtifact, FolderArtifact, HashCache, StatCache
 from vigie.pipeline.console import LOGGER, Console
@@ -133,14 +133,9 @@ class PipelineOrchestrator:
             When a step failed or was interrupted.
         """
         use_language(self.options.lang or language_from_environment())
-        mode, steps, forced = _checked(self.options)
-        refuse_unknown(self.options.skip_check)
-        settings = self.settings()
-        language = settings.get("lang") or language_from_environment()
-        use_language(language)
-        session = _Session.make(self.options, settings, mode, language)
+        session, steps, forced = self._open()
         session.log_bytes = _start_log(session.paths.log)
-        for note in settings.notes:
+        for note in session.settings.notes:
             session.console.warn(note)
         with ExitStack() as stack:
             session.databases = stack
@@ -158,21 +153,25 @@ class PipelineOrchestrator:
         VigieError
             When the settings or the declaration can't be read.
         """
-        mode, steps, _forced = _checked(self.options)
+        session, steps, _forced = self._open()
+        with ExitStack() as stack:
+            stack.callback(session.save_caches)
+            return session.check(steps)
+
+    def _open(self) -> tuple[_Session, tuple[str, ...], tuple[str, ...]]:
+        """Return a session that speaks the language set, the steps asked for, those forced."""
+        mode, steps, forced = _checked(self.options)
         refuse_unknown(self.options.skip_check)
         settings = self.settings()
         language = settings.get("lang") or language_from_environment()
         use_language(language)
-        session = _Session.make(self.options, settings, mode, language)
-        with ExitStack() as stack:
-            stack.callback(session.save_caches)
-            return session.check(steps)
+        return _Session.make(self.options, settings, mode, language), steps, forced
 
 
 def _checked(options: RunOptions) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """Return mode, steps in pipeline order and forced steps, or say which names there are."""
     if options.mode not in MODES:
-        raise _unknown(_("mode"), options.mode, MODES, "--mode")
+        raise unknown_name(_("mode"), options.mode, MODES, "--mode")
     wanted = STEP_NAMES if options.steps is None else options.steps
     if not wanted:
         raise UsageError(
@@ -182,20 +181,10 @@ def _checked(options: RunOptions) -> tuple[str, tuple[str, ...], tuple[str, ...]
         )
     for name in (*wanted, *(options.force or ())):
         if name not in STEP_NAMES:
-            raise _unknown(_("step"), name, STEP_NAMES, "--steps")
+            raise unknown_name(_("step"), name, STEP_NAMES, "--steps")
     steps = tuple(name for name in STEP_NAMES if name in wanted)
     forced = steps if options.force == () else options.force or ()
     return options.mode, steps, tuple(forced)
-
-
-def _unknown(kind: str, name: str, known: Sequence[str], where: str) -> UsageError:
-    nearest = suggest(name, known)
-    fix = _("There are: {names}.").format(names=" ".join(known))
-    if nearest:
-        fix = _("Did you mean {nearest}?").format(nearest=nearest) + " " + fix
-    return UsageError(
-        _("There is no {kind} called {name!r}.").format(kind=kind, name=name), where=where, fix=fix
-    )
 
 
 @dataclass(slots=True)
