@@ -24,7 +24,8 @@ from vigie.data.load import load_tables
 from vigie.data.load_sql import quote
 from vigie.data.postgres import find_binary, open_embedded
 from vigie.data.tables_artifact import TablesArtifact
-from vigie.dataset.spec import Dataset, parse_dataset, read_declaration
+from vigie.dataset.declaration import parse_dataset, read_declaration
+from vigie.dataset.spec import Dataset
 
 SCHEMA = "vigie_bench"
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.acceptance.faults.tally import pytest_terminal_summary
 from tests.tiny_oulad import TinyOulad
-from vigie.dataset.spec import Dataset, parse_dataset, read_declaration
+from vigie.dataset.declaration import parse_dataset, read_declaration
+from vigie.dataset.spec import Dataset
 
 __all__ = ["pytest_terminal_summary"]
 

@@ -7,7 +7,6 @@ wrong with it. Nothing here decides which layer goes before which.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import stat
 import tomllib
@@ -22,6 +21,7 @@ from vigie.errors import SettingsError
 from vigie.i18n import _
 from vigie.names import suggest
 from vigie.settings_schema import leaves, sections
+from vigie.toml_places import line_of, syntax_error, toml_places
 
 LayerName = Literal["flag", "environment", ".env", "vigie.toml", "default"]
 PREFIX = "VIGIE_"
@@ -119,10 +119,10 @@ def read_toml(path: Path, shown: str) -> Layer:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(error, text, shown) from None
-    lines = key_lines(text)
+    places = toml_places(text)
 
     def place(key: str) -> str:
-        line = _nearest_line(lines, key)
+        line = line_of(places, tuple(key.split(".")))
         if line is None:
             return shown
         return _("{file} line {line}").format(file=shown, line=line)
@@ -336,67 +336,9 @@ def _read_text(path: Path, shown: str, layer: Layer) -> str:
 
 
 def _syntax_error(error: tomllib.TOMLDecodeError, text: str, shown: str) -> SettingsError:
-    """Return the error with line and column, which tomllib gives in its message only."""
-    message = str(error)
-    found = re.search(r" \(at line (\d+), column (\d+)\)$", message)
-    if found is not None:
-        line, column = int(found[1]), int(found[2])
-    else:
-        line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
-    reason = re.sub(r" \(at [^()]*\)$", "", message)
+    reason, line, column = syntax_error(error, text)
     return SettingsError(
         _("{file} is not valid TOML: {reason}").format(file=shown, reason=reason),
         where=_("{file} line {line}, column {column}").format(file=shown, line=line, column=column),
         fix=_('Write key = value; texts go between quotes: raw_dir = "data/raw".'),
     )
-
-
-_NAME = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
-_DOTTED = rf"({_NAME}(?:\s*\.\s*{_NAME})*)"
-_TABLE = re.compile(rf"\s*\[\[?\s*{_DOTTED}\s*\]")
-_KEY = re.compile(rf"\s*{_DOTTED}\s*=")
-
-
-def key_lines(text: str) -> dict[str, int]:
-    r"""Return the line of each key and table header of a valid TOML text, by dotted name.
-
-    Keys of an inline table are not listed: they stand on their parent's line.
-
-    Examples
-    --------
-    >>> key_lines("seed = 1\n[predict]\nlow = 0.2")
-    {'seed': 1, 'predict': 2, 'predict.low': 3}
-    """
-    lines: dict[str, int] = {}
-    table, closing = "", None
-    for number, line in enumerate(text.split("\n"), start=1):
-        rest = "" if closing is None and line.lstrip().startswith("#") else line
-        if closing is not None:
-            if closing not in line:
-                continue
-            rest = line.partition(closing)[2]
-            closing = None
-        elif header := _TABLE.match(line):
-            table = _plain_name(header[1]) + "."
-            lines.setdefault(table[:-1], number)
-        elif key := _KEY.match(line):
-            lines.setdefault(table + _plain_name(key[1]), number)
-        for quotes in ('"""', "'''"):
-            if rest.count(quotes) % 2:
-                closing = quotes
-    return lines
-
-
-def _plain_name(dotted: str) -> str:
-    return ".".join(part.strip("\"'") for part in re.findall(_NAME, dotted))
-
-
-def _nearest_line(lines: Mapping[str, int], key: str) -> int | None:
-    """Return the line of `key`, else of the nearest table or inline table that it is in."""
-    while key:
-        if key in lines:
-            return lines[key]
-        if (below := min((n for k, n in lines.items() if k.startswith(key + ".")), default=0)) > 0:
-            return below
-        key = key.rpartition(".")[0]
-    return None

@@ -118,6 +118,10 @@ def test_a_wrong_clock_is_found(oulad: Project, tmp_path: Path) -> None:
     found = audited(project, code=8)
     assert found["clocks"]["status"] == "fail"
     assert found["clocks"]["figures"]["suspects"] == ["registration_ends_max"]
+    checked = json.loads(project.vigie("check", "--json", "--lang", "en").stdout)["checks"]
+    finding = next(one for one in checked if one["name"] == "audit")
+    assert finding["status"] == "warn"
+    assert "registration_ends_max" in finding["said"]
 
 
 def test_a_feature_that_saw_the_future_is_found(oulad: Project, tmp_path: Path) -> None:

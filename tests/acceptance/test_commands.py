@@ -60,6 +60,10 @@ def test_the_schema_is_of_all_that_a_declaration_may_say(project: Project) -> No
     content = json.loads(project.vigie("schema").stdout)
     assert {"tables", "cohort", "features", "sensitive", "audit"} <= set(content["properties"])
     assert "clock" in content["$defs"]["Table"]["properties"]
+    page = (ROOT / "docs" / "reference" / "declaration.md").read_text("utf-8")
+    assert project.vigie("schema", "--markdown").stdout == page, (
+        "vigie schema --markdown > docs/reference/declaration.md"
+    )
 
 
 # --- config ----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,23 @@ def test_a_shop_with_a_cut_off_each_month(tmp_path: Path) -> None:
     assert metrics["split"]["kind"] == "latest"
     # A cut-off in days means nothing here, and changes nothing.
     assert project.run("--lang", "en", "--cutoff-days", "30").count("Skipped") == 7
+
+
+def test_sql_that_nothing_understands_stops_a_run_before_its_first_step(
+    trained: Project, tmp_path: Path
+) -> None:
+    project = Project(tmp_path / "project")
+    shutil.copytree(trained.folder, project.folder, dirs_exist_ok=True)
+    declaration = project.folder / "dataset.toml"
+    text = declaration.read_text("utf-8")
+    declaration.write_text(
+        text.replace("[cohort]\n", "[cohort]\nperiod = \"CASE WHEN Stadd = 'Bonn' THEN 1 END\"\n"),
+        "utf-8",
+    )
+    done = project.vigie("run", "--lang", "en")
+    assert done.returncode == 2
+    line = text[: text.index("[cohort]\n")].count("\n") + 2
+    assert f"dataset.toml line {line}" in done.stderr
+    assert "did you mean 'Stadt'" in done.stderr
+    assert "STEP 1" not in done.stdout
+    assert "Traceback" not in done.stderr

@@ -63,9 +63,11 @@ def count(project: Project, table: str) -> int:
 def test_a_project_that_was_tried_passes(project: Project) -> None:
     found = checks(project, code=0)
     assert list(found) == [
-        "dev", "raw", "credentials", "backup", "disk", "memory", "logs", "versions",
+        "dev", "declaration", "raw", "credentials", "backup", "disk", "memory", "logs", "versions",
+        "audit",
     ]  # fmt: skip
     assert found["dev"]["status"] == "pass"
+    assert found["declaration"]["status"] == found["audit"]["status"] == "pass"
     assert "unchanged since dev" in found["raw"]["said"]
     # The embedded server is used, and nobody said that it is meant.
     assert found["credentials"]["status"] == "warn"

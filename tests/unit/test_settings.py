@@ -34,7 +34,7 @@ from vigie.settings_schema import (
     readings,
     replace_in_url,
 )
-from vigie.settings_sources import key_lines, nearest_key, variable_name
+from vigie.settings_sources import nearest_key, variable_name
 
 ROOT = Path(__file__).resolve().parents[2]
 CANARY = "c4n4ry-Pässw0rd"
@@ -684,27 +684,6 @@ def test_open_dotenv_is_noted(load: Load, tmp_path: Path) -> None:
 def test_a_folder_called_dotenv(load: Load, tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
     assert load().notes == ()
-
-
-def test_key_lines() -> None:
-    text = '''# """ in a comment
-dataset = """
-seed = 1
-"""
-seed = 2
-modes.dev . sample_size = 3
-[ modes . prod ]
-"n_splits_cv" = 4
-model_params = { n_estimators = 5 }
-'''
-    assert key_lines(text) == {
-        "dataset": 2,
-        "seed": 5,
-        "modes.dev.sample_size": 6,
-        "modes.prod": 7,
-        "modes.prod.n_splits_cv": 8,
-        "modes.prod.model_params": 9,
-    }
 
 
 # --- secrets -----------------------------------------------------------------------------------

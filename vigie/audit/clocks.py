@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vigie.audit.result import Part, Verdict
+from vigie.audit.result import Part
+from vigie.dataset.spec import CLOCK, CLOCK_TYPES
 from vigie.engine import open_duckdb, quote_name, scan_parquet
 from vigie.i18n import _
+from vigie.verdict import Verdict
 
 if TYPE_CHECKING:
     from vigie.dataset.spec import Dataset
-
-DAYS = frozenset({"day", "date", "timestamp"})
 
 
 def check_clocks(dataset: Dataset, clean: Path, features: Sequence[Mapping[str, Any]]) -> Part:
@@ -54,18 +54,19 @@ def _late_columns(dataset: Dataset, clean: Path) -> dict[str, float]:
     late: dict[str, float] = {}
     with open_duckdb() as connection:
         for name, table in dataset.tables.items():
-            if table.clock is None:
+            clock = dataset.clock_of(name)
+            if clock is None:
                 continue
-            kind = table.columns[table.clock].type
+            rows = dataset.clocked_sql(name, lambda one: scan_parquet(clean / f"{one}.parquet"))
             for column, declared in table.columns.items():
-                if column == table.clock or declared.type not in DAYS:
+                if column == table.clock or declared.type not in CLOCK_TYPES:
                     continue
                 # A number of days and a date can't be held against each other.
-                if (declared.type == "day") != (kind == "day"):
+                if (declared.type == "day") != (clock.type == "day"):
                     continue
                 row = connection.execute(
-                    f"SELECT count(*) FILTER ({quote_name(column)} > {quote_name(table.clock)}), "
-                    f"count(*) FROM {scan_parquet(clean / f'{name}.parquet')}"
+                    f"SELECT count(*) FILTER ({quote_name(column)} > {CLOCK}), "
+                    f"count(*) FROM ({rows})"
                 ).fetchone()
                 if row and row[0]:
                     late[f"{name}.{column}"] = row[0] / row[1]

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vigie.audit.result import Part, Verdict
-from vigie.engine import open_engine, quote_name, scan_parquet
+from vigie.audit.result import Part
+from vigie.dataset.spec import CLOCK
+from vigie.engine import open_engine, scan_parquet
 from vigie.features.build import build_features
 from vigie.features.vocabulary import Vocabulary
 from vigie.i18n import _
+from vigie.verdict import Verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,10 +112,7 @@ def _features_known_at(
     known = metadata.get("vocabulary", {})
     vocabulary = Vocabulary({name: tuple(values) for name, values in known.items()})
     with open_engine(threads=threads, memory_limit=memory_limit) as engine:
-        tables = {
-            name: engine.sql(_cut(clean / f"{name}.parquet", table.clock, cutoff))
-            for name, table in dataset.tables.items()
-        }
+        tables = {name: engine.sql(_cut(dataset, clean, name, cutoff)) for name in dataset.tables}
         at = f"SELECT * FROM {scan_parquet(clean / 'cohort.parquet')} WHERE cutoff = {_sql(cutoff)}"
         expression, features = build_features(tables, engine.sql(at), dataset, vocabulary)
         built = expression.to_pyarrow()
@@ -124,17 +123,15 @@ def _features_known_at(
     return ids, values
 
 
-def _cut(path: Path, clock: str | None, cutoff: Any) -> str:
+def _cut(dataset: Dataset, clean: Path, table: str, cutoff: Any) -> str:
     """Return SQL for the rows of a table that were known at the cut-off, however it is typed."""
-    everything = f"SELECT * FROM {scan_parquet(path)}"
-    if clock is None:
-        return everything
-    value = quote_name(clock)
-    if isinstance(cutoff, int):
-        return f"{everything} WHERE {value} <= {cutoff}"
-    if hasattr(cutoff, "hour"):
-        return f"{everything} WHERE CAST({value} AS TIMESTAMP) <= {_sql(cutoff)}"
-    return f"{everything} WHERE CAST({value} AS DATE) <= {_sql(cutoff)}"
+    if dataset.clock_of(table) is None:
+        return f"SELECT * FROM {scan_parquet(clean / f'{table}.parquet')}"
+    rows = dataset.clocked_sql(table, lambda name: scan_parquet(clean / f"{name}.parquet"))
+    value = CLOCK
+    if not isinstance(cutoff, int):
+        value = f"CAST({CLOCK} AS {'TIMESTAMP' if hasattr(cutoff, 'hour') else 'DATE'})"
+    return f"SELECT * EXCLUDE ({CLOCK}) FROM ({rows}) WHERE {value} <= {_sql(cutoff)}"
 
 
 def _sql(cutoff: Any) -> str:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vigie.audit.result import Part, Verdict
+from vigie.audit.result import Part
 from vigie.i18n import _
+from vigie.verdict import Verdict
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from vigie.audit import results
 from vigie.audit.clocks import check_clocks
 from vigie.audit.point_in_time import check_point_in_time
-from vigie.dataset.spec import parse_dataset, read_declaration
+from vigie.dataset.declaration import parse_dataset, read_declaration
 from vigie.errors import DataError
 from vigie.i18n import _
+from vigie.pipeline.artifacts import write_json
+from vigie.verdict import Verdict
 
 if TYPE_CHECKING:
     from vigie.audit.result import Part
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
 def audit_results(
     settings: LoadedSettings, paths: ProjectPaths
 ) -> tuple[list[Part], dict[str, Any]]:
-    """Return the parts of the audit of a mode's last results, and the features' description.
+    """Return the parts of the audit of a mode's last results, and what was written of it.
+
+    The report, ``audit_{mode}.json``, is remade where it is of other results.
 
     Raises
     ------
@@ -32,7 +37,9 @@ def audit_results(
     import numpy as np
     import pyarrow.parquet as pq
 
-    dataset = parse_dataset(*read_declaration(settings.get("dataset"), paths.project))
+    report = paths.report("audit", ".json")
+    text, origin = read_declaration(settings.get("dataset"), paths.project)
+    dataset = parse_dataset(text, origin)
     try:
         matrix = np.load(paths.processed("features", ".npy"), allow_pickle=False)
         labels = np.load(paths.processed("labels", ".npy"), allow_pickle=False)
@@ -75,4 +82,47 @@ def audit_results(
         results.check_direction(stored["score"].to_numpy(), stored["label"].to_numpy()),
         results.check_too_good(auc, dataset, metadata["cutoff_days"], aucs, described),
     ]
-    return parts, metadata
+    failed = any(part.status == Verdict.FAIL for part in parts)
+    keys_of = ("name", "source", "column", "clock", "aggregate")
+    content = {
+        "mode": paths.mode,
+        "of": results_digest(paths, text),
+        "status": str(Verdict.FAIL if failed else Verdict.PASS),
+        "parts": [part.to_record() for part in parts],
+        "features": [{key: feature[key] for key in keys_of} for feature in described],
+    }
+    write_json(report, content)
+    return parts, content
+
+
+def known_audit(settings: LoadedSettings, paths: ProjectPaths) -> dict[str, Any]:
+    """Return the report of the audit of a mode's last results, audited now where it wasn't yet.
+
+    Raises
+    ------
+    DataError
+        When there are no whole results.
+    """
+    text, _origin = read_declaration(settings.get("dataset"), paths.project)
+    try:
+        content: dict[str, Any] = json.loads(paths.report("audit", ".json").read_text("utf-8"))
+        if content["of"] == results_digest(paths, text):
+            return content
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return audit_results(settings, paths)[1]
+
+
+def results_digest(paths: ProjectPaths, declaration: str) -> str:
+    """Return a digest of everything that an audit looks at."""
+    digest = hashlib.sha256(declaration.encode())
+    for path in (
+        paths.processed("features", ".npy"),
+        paths.processed("labels", ".npy"),
+        paths.processed("keys", ".parquet"),
+        paths.model("out_of_fold", ".parquet"),
+        paths.report("metrics", ".json"),
+    ):
+        with path.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()

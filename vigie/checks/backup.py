@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 from vigie.checks.context import CheckContext
 from vigie.checks.estimate import shown_bytes
-from vigie.checks.finding import Finding, Verdict
+from vigie.checks.finding import Finding
 from vigie.i18n import _, ngettext
 from vigie.pipeline.reasons import shown_time
+from vigie.verdict import Verdict
 
 NAME = "backup"
 MAX_AGE = timedelta(days=7)

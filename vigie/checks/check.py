@@ -8,22 +8,24 @@ from types import MappingProxyType
 from vigie.checks.backup import check_backup
 from vigie.checks.context import CheckContext
 from vigie.checks.database import check_credentials
+from vigie.checks.declaration import check_declaration
 from vigie.checks.dev_run import check_dev
-from vigie.checks.finding import Finding, Verdict, as_json, lines_of, merge, render_text, worst
+from vigie.checks.finding import Finding, as_json, lines_of, merge, render_text, worst
 from vigie.checks.logs import check_logs
 from vigie.checks.raw_files import check_raw
 from vigie.checks.resources import check_disk, check_memory
+from vigie.checks.results_audit import check_audit
 from vigie.checks.versions import check_versions
 from vigie.errors import VigieError
 from vigie.i18n import _
 from vigie.names import unknown_name
+from vigie.verdict import Verdict
 
 __all__ = [
     "CHECKS",
     "Check",
     "CheckContext",
     "Finding",
-    "Verdict",
     "as_json",
     "lines_of",
     "refuse_unknown",
@@ -37,6 +39,7 @@ Check = Callable[[CheckContext], Iterable[Finding]]
 CHECKS: Mapping[str, Check] = MappingProxyType(
     {
         "dev": check_dev,
+        "declaration": check_declaration,
         "raw": check_raw,
         "credentials": check_credentials,
         "backup": check_backup,
@@ -44,6 +47,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "memory": check_memory,
         "logs": check_logs,
         "versions": check_versions,
+        "audit": check_audit,
     }
 )
 

@@ -33,6 +33,8 @@ class CheckContext:
     open_dev
         Gives dev's steps, with their present values and code, and dev's ledger, opened without
         repair; its artifacts are not looked at. Called by the checks that need it.
+    audit_dev
+        Gives the parts of the audit of dev's results as plain values. Called by one check.
     log_bytes
         The log's size when the present run began to write into it; None outside one.
     """
@@ -43,6 +45,7 @@ class CheckContext:
     raw: RawTables
     steps: tuple[str, ...]
     open_dev: Callable[[], Pipeline]
+    audit_dev: Callable[[], list[dict[str, Any]]]
     log_bytes: int | None = None
     _known: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vigie.checks.context import CheckContext
-from vigie.checks.finding import Finding, Verdict
+from vigie.checks.finding import Finding
 from vigie.i18n import _
+from vigie.verdict import Verdict
 
 if TYPE_CHECKING:
     from vigie.data.address import DatabaseAddress

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vigie.checks.context import CheckContext
-from vigie.checks.finding import Finding, Verdict
+from vigie.checks.finding import Finding
 from vigie.i18n import _
 from vigie.pipeline.fingerprint import Fingerprint, fingerprint
 from vigie.pipeline.ledger import Outcome, Status
@@ -26,6 +26,7 @@ from vigie.pipeline.reasons import (
     shown_time,
 )
 from vigie.pipeline.step import Step
+from vigie.verdict import Verdict
 
 NAME = "dev"
 # The language of figures: a nightly run has another than the person who tried it.

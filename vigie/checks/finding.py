@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
+from vigie import verdict
 from vigie.i18n import _, ngettext
+from vigie.verdict import Verdict
 
 NAME_WIDTH = 12
 
 
-class Verdict(StrEnum):
-    """How a check came out, from good to bad; a skipped one says nothing."""
-
-    SKIPPED = "skipped"
-    PASS = "pass"  # noqa: S105 - no password
-    WARN = "warn"
-    FAIL = "fail"
-
-
 _ORDER = tuple(Verdict)
-_SIGNS = {Verdict.SKIPPED: "➖", Verdict.PASS: "✅", Verdict.WARN: "⚠️ ", Verdict.FAIL: "❌"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +92,8 @@ def render_text(findings: Sequence[Finding]) -> str:
 def lines_of(finding: Finding) -> list[str]:
     """Return a finding's line, then what else was found and the fixes, indented."""
     indent = " " * (NAME_WIDTH + 4)
-    first, *others = finding.said.splitlines() or [""]
     return [
-        f"{_SIGNS[finding.status]} {finding.name:<{NAME_WIDTH}} {first}",
-        *(f"{indent}{other}" for other in others),
+        *verdict.lines_of(finding.status, finding.name, finding.said, NAME_WIDTH),
         *(f"{indent}→ {fix}" for fix in (finding.fix or "").splitlines()),
     ]
 

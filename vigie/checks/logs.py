@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vigie.checks.context import CheckContext
-from vigie.checks.finding import Finding, Verdict
+from vigie.checks.finding import Finding
 from vigie.checks.resources import existing_part
 from vigie.i18n import _, ngettext
+from vigie.verdict import Verdict
 
 NAME = "logs"
 TAIL_BYTES = 4_000_000

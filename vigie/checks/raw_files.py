@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from vigie.checks.context import CheckContext
 from vigie.checks.estimate import shown_bytes, uncompressed_bytes
-from vigie.checks.finding import Finding, Verdict
+from vigie.checks.finding import Finding
 from vigie.i18n import _, ngettext
 from vigie.pipeline.ledger import Status
+from vigie.verdict import Verdict
 
 NAME = "raw"
 

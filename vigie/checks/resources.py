@@ -17,10 +17,11 @@ from vigie.checks.estimate import (
     shown_bytes,
     uncompressed_bytes,
 )
-from vigie.checks.finding import Finding, Verdict
+from vigie.checks.finding import Finding
 from vigie.data.raw_files import find_raw_files
 from vigie.errors import DataError
 from vigie.i18n import _
+from vigie.verdict import Verdict
 
 # The estimate is from few measurements, and other things write too.
 COMFORT = 1.5

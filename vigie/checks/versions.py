@@ -9,8 +9,9 @@ from pathlib import Path
 
 import vigie
 from vigie.checks.context import CheckContext
-from vigie.checks.finding import Finding, Verdict
+from vigie.checks.finding import Finding
 from vigie.i18n import _, ngettext
+from vigie.verdict import Verdict
 
 NAME = "versions"
 LOCK_NAME = "requirements.lock"

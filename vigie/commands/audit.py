@@ -5,7 +5,7 @@ from __future__ import annotations
 from vigie.commands.options import ConfigFile, Flag, Project, mode_paths, open_project, print_json
 from vigie.errors import ExitCode
 
-_SIGNS = {"pass": "✅", "warn": "⚠️ ", "fail": "❌"}
+NAME_WIDTH = 16
 
 
 def audit(
@@ -42,35 +42,19 @@ def audit(
     debug
         Show the traceback of an error.
     """
-    from vigie.audit.result import Verdict
     from vigie.audit.results import provenance
     from vigie.audit.run import audit_results
-    from vigie.pipeline.artifacts import write_json
+    from vigie.verdict import Verdict, lines_of
 
     settings = open_project(project, lang, config)
-    paths = mode_paths(settings, mode)
-    parts, metadata = audit_results(settings, paths)
-    failed = any(part.status == Verdict.FAIL for part in parts)
-    listed = [
-        {key: feature[key] for key in ("name", "source", "column", "clock", "aggregate")}
-        for feature in metadata["features"]
-    ]
-    content = {
-        "mode": mode,
-        "status": "fail" if failed else "pass",
-        "parts": [part.to_record() for part in parts],
-        "features": listed,
-    }
-    write_json(paths.report("audit", ".json"), content)
+    parts, content = audit_results(settings, mode_paths(settings, mode))
+    failed = content["status"] == Verdict.FAIL
     if json:
         print_json(content)
         return ExitCode.AUDIT if failed else ExitCode.OK
     for part in parts:
-        first, *others = part.said.splitlines()
-        print(f"{_SIGNS[part.status]} {part.name:<16} {first}")
-        for line in others:
-            print(" " * 20 + line)
+        print("\n".join(lines_of(part.status, part.name, part.said, NAME_WIDTH)))
     if features:
-        for feature in metadata["features"]:
+        for feature in content["features"]:
             print(f"   {feature['name']:<44} {provenance(feature)}")
     return ExitCode.AUDIT if failed else ExitCode.OK

@@ -41,8 +41,9 @@ def check(
     debug
         Show the traceback of an error.
     """
-    from vigie.checks.check import Verdict, as_json, render_text, worst
+    from vigie.checks.check import as_json, render_text, worst
     from vigie.pipeline.orchestrator import PipelineOrchestrator, RunOptions
+    from vigie.verdict import Verdict
 
     options = RunOptions(
         mode=mode,

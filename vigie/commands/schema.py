@@ -1,20 +1,26 @@
-"""``vigie schema``: what a declaration may say, for editors."""
+"""``vigie schema``: what a declaration may say, for editors and people."""
 
 from __future__ import annotations
 
-from vigie.commands.options import print_json
+from vigie.commands.options import Flag, print_json
 from vigie.errors import ExitCode
 
 
-def schema() -> int:
+def schema(*, markdown: Flag = False) -> int:
     """Print the JSON Schema of declarations (dataset.toml).
 
     An editor that knows TOML completes and checks a declaration whose first line is
     #:schema ./dataset.schema.json
-    """
-    from vigie.dataset.spec import Dataset
 
-    content = Dataset.model_json_schema()
-    content["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    print_json(content)
+    Parameters
+    ----------
+    markdown
+        Print the reference page instead.
+    """
+    from vigie.dataset.reference import json_schema, reference_page
+
+    if markdown:
+        print(reference_page())
+    else:
+        print_json(json_schema())
     return ExitCode.OK

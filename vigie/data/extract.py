@@ -47,7 +47,8 @@ def extract_tables(
     folder
         Where to write; rows that don't fit go to ``rejected/{table}.csv`` below it.
     max_rejected
-        The largest share (0 to 1) of a table's rows that may be set aside.
+        The largest share (0 to 1) of a table's rows that may be set aside, where the table
+        doesn't say otherwise.
     on_table
         Called with a table's name and the share of all bytes (0 to 1) that are read by then.
 
@@ -74,7 +75,8 @@ def extract_tables(
             )
             if result.rejected:
                 write_rejected(folder / "rejected" / f"{name}.csv", where, result.rejected)
-            check_rejected(name, where, result, max_rejected)
+            limit = max_rejected if table.max_rejected is None else table.max_rejected
+            check_rejected(name, where, result, limit)
             extracted[name] = ExtractedTable(
                 where, result.rows, len(result.rejected), result.extra_columns, result.encoding
             )
@@ -113,7 +115,8 @@ def check_rejected(name: str, where: str, result: ReadResult, max_rejected: floa
             file=where, line=first.line, reason=first.reason, text=first.text[:120]
         ),
         fix=_(
-            "Mend the file (data/quarantine/{table}.csv lists the rows), or raise [extract] "
-            "max_rejected (now {limit}) if they can be done without."
+            "Mend the file (data/quarantine/{table}.csv lists the rows), or raise max_rejected "
+            "(now {limit}) if they can be done without: under [extract] of vigie.toml for all "
+            "tables, under [tables.{table}] of the declaration for this one."
         ).format(table=name, limit=max_rejected),
     )

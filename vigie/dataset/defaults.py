@@ -76,7 +76,7 @@ def _attributes(dataset: Dataset) -> Iterator[AttributeFeature]:
 
 def _no_attributes(dataset: Dataset, table: Table) -> set[str]:
     cohort = dataset.cohort
-    names = {*table.primary_key, *dataset.sensitive, ROW_ID, CUTOFF}
+    names = {*table.primary_key, *dataset.sensitive.withheld, ROW_ID, CUTOFF}
     names |= {column for key in table.foreign_keys for column in key.columns}
     names |= {name for name in (cohort.group, cohort.label.column) if name is not None}
     # Parts of the key that are no identifiers of their own, such as a course, say something.
@@ -145,7 +145,8 @@ class _Way:
 
 def _from_events(dataset: Dataset) -> Iterator[FeatureGroup]:
     for name, table in dataset.tables.items():
-        if table.clock is None or name == dataset.cohort.table:
+        is_known = table.clock is not None or dataset.known_from_start(name)
+        if not is_known or name == dataset.cohort.table or _is_looked_up(dataset, name):
             continue
         way = _way_to_cohort(dataset, table)
         if way is None:
@@ -155,6 +156,12 @@ def _from_events(dataset: Dataset) -> Iterator[FeatureGroup]:
             expected = _expected(dataset, name, table, key)
             if expected is not None:
                 yield expected
+
+
+def _is_looked_up(dataset: Dataset, name: str) -> bool:
+    """Whether a table without a clock gives the cohort its columns already."""
+    looked_up = any(lookup.table == name for lookup in dataset.cohort.lookups)
+    return looked_up and dataset.tables[name].clock is None
 
 
 def _cohort_columns(dataset: Dataset) -> list[str]:
@@ -198,7 +205,9 @@ def _columns_of(dataset: Dataset, table: Table, way: _Way) -> dict[str, Column]:
         theirs = {*way.on, *other.primary_key}
         theirs |= {column for key in other.foreign_keys for column in key.columns}
         found |= {name: other.columns[name] for name in lookup.columns if name not in theirs}
-    return {name: column for name, column in found.items() if name not in dataset.sensitive}
+    return {
+        name: column for name, column in found.items() if name not in dataset.sensitive.withheld
+    }
 
 
 def _events(dataset: Dataset, name: str, table: Table, way: _Way) -> EventFeatures:
@@ -206,17 +215,19 @@ def _events(dataset: Dataset, name: str, table: Table, way: _Way) -> EventFeatur
     measure = functools.partial(_measure, name)
     numbers = [one for one, column in columns.items() if column.type in NUMBERS]
     texts = [one for one, column in columns.items() if column.type == "text"]
-    measures = [
-        measure("rows", ("count", "active_days", "days_since_last", "days_since_first")),
-        measure("rows", ("count", "active_days"), windows=WINDOWS),
-        measure("rows", ("trend",), windows=TREND_WINDOWS),
-    ]
+    timed = table.clock is not None
+    measures = [measure("rows", ("count",))]
+    if timed:
+        measures = [
+            measure("rows", ("count", "active_days", "days_since_last", "days_since_first")),
+            measure("rows", ("count", "active_days"), windows=WINDOWS),
+            measure("rows", ("trend",), windows=TREND_WINDOWS),
+        ]
+    aggregates: tuple[Aggregate, ...] = ("sum", "mean", "std", "min", "max")
     for number in numbers:
-        own = number in table.columns
-        measures.append(
-            measure(number, ("sum", "mean", "std", "min", "max", "last"), column=number)
-        )
-        if own:
+        last: tuple[Aggregate, ...] = ("last",) if timed else ()
+        measures.append(measure(number, (*aggregates, *last), column=number))
+        if timed and number in table.columns:
             measures.append(measure(number, ("sum",), column=number, windows=WINDOWS))
             measures.append(measure(number, ("trend",), column=number, windows=TREND_WINDOWS))
     counted = [one for one in numbers if one in table.columns]

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vigie.dataset.spec import (
+    CLOCK,
     AttributeFeature,
     Dataset,
     EventFeatures,
     ExpectedFeatures,
     Label,
+    Lookup,
     Measure,
     RankFeatures,
     RatioFeature,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 COHORT_ID = "cohort_id"
 AGE = "vigie_age_days"
 _WITHIN = "vigie_within_"
+_VERSION = "vigie_version"
 # Zero is what "nothing happened" means for these; for the others it is "not known".
 _ZERO_WHEN_NOTHING = frozenset({"sum", "count", "active_days", "distinct"})
 # Aggregates that need to know how many values there were.
@@ -161,12 +164,8 @@ def _events(
     dataset: Dataset,
     vocabulary: Vocabulary,
 ) -> Iterable[_Part]:
-    clock = _clock_of(group.table, dataset)
-    table = tables[group.table].rename({"vigie_clock": clock})
-    for lookup in group.lookups:
-        other = tables[lookup.table].select(*lookup.on, *lookup.columns)
-        table = table.inner_join(other, list(lookup.on))
-    known = _known_at_cutoff(table, cohort, group.on)
+    clock = "" if dataset.known_from_start(group.table) else str(dataset.needed_clock(group.table))
+    known = _known_events(group, tables, cohort, dataset)
     plain = [measure for measure in group.measures if measure.by is None]
     by = [measure for measure in group.measures if measure.by is not None]
     needed = sorted({measure.by.column for measure in by if measure.by})
@@ -239,12 +238,104 @@ def _value_name(measure: Measure) -> str:
     return f"v_{measure.name}"
 
 
+def _known_events(
+    group: EventFeatures,
+    tables: Mapping[str, ibis.Table],
+    cohort: ibis.Table,
+    dataset: Dataset,
+) -> ibis.Table:
+    """Return the events known at their cohort row's cut-off, with their age in days."""
+    table = _clocked(group.table, tables, dataset)
+    versioned: list[Lookup] = []
+    clocks: list[tuple[str, Lookup]] = []
+    for number, lookup in enumerate(group.lookups):
+        declared = dataset.tables[lookup.table]
+        if declared.clock is None:
+            table = _looked_up(table, tables[lookup.table], lookup, {})
+        elif set(declared.primary_key) <= set(lookup.on):
+            clock = f"{_VERSION}_{number}"
+            other = _clocked(lookup.table, tables, dataset)
+            table = _looked_up(table, other, lookup, {clock: CLOCK})
+            clocks.append((clock, lookup))
+        else:
+            versioned.append(lookup)
+    known = _known_at_cutoff(table, cohort, group.on)
+    for clock, lookup in clocks:
+        known = _hidden_until_known(known, lookup, clock, group.on)
+    for lookup in versioned:
+        known = _looked_up_at_cutoff(known, lookup, tables, dataset)
+    return known
+
+
+def _looked_up(
+    table: ibis.Table, other: ibis.Table, lookup: Lookup, more: Mapping[str, str]
+) -> ibis.Table:
+    """Join what `lookup` takes from `other`; an event without it stays."""
+    taken = other.select(
+        *lookup.on, *lookup.columns, **{new: other[name] for new, name in more.items()}
+    )
+    joined = table.left_join(taken, list(lookup.on))
+    return joined.drop(*[f"{name}_right" for name in lookup.on])
+
+
+def _hidden_until_known(
+    known: ibis.Table, lookup: Lookup, clock: str, on: Iterable[str]
+) -> ibis.Table:
+    """Blank what was looked up in a row that wasn't known at the cut-off."""
+    import ibis
+
+    seen = _not_after(known[clock], known["cutoff"])
+    if set(lookup.columns) & set(on):
+        # Whose event it is wasn't known either.
+        return known.filter(seen)
+    return known.mutate(**{name: seen.ifelse(known[name], ibis.null()) for name in lookup.columns})
+
+
+def _clocked(name: str, tables: Mapping[str, ibis.Table], dataset: Dataset) -> ibis.Table:
+    """Return a table with the column ``vigie_clock``, where it has a clock."""
+    clock = None if dataset.known_from_start(name) else dataset.needed_clock(name)
+    table = tables[name]
+    if clock is None:
+        return table
+    if clock.key is None:
+        return table.mutate(**{CLOCK: table[clock.column]})
+    parent = tables[clock.key.references]
+    names = dict(zip(clock.key.columns, clock.key.target, strict=True))
+    dated = parent.select(
+        **{here: parent[there] for here, there in names.items()}, **{CLOCK: parent[clock.column]}
+    )
+    return table.inner_join(dated, list(clock.key.columns))
+
+
 def _known_at_cutoff(table: ibis.Table, cohort: ibis.Table, on: Iterable[str]) -> ibis.Table:
     """Return the rows known at their cohort row's cut-off, with their age in days."""
     spine = cohort.select(COHORT_ID, "cutoff", *on)
     joined = table.inner_join(spine, list(on))
-    known = joined.filter(_not_after(joined["vigie_clock"], joined["cutoff"]))
-    return known.mutate(**{AGE: _days_between(known["vigie_clock"], known["cutoff"])})
+    if CLOCK not in joined.columns:
+        # Known from the start: as good as of the day of the cut-off.
+        return joined.mutate(**{AGE: 0})
+    known = joined.filter(_not_after(joined[CLOCK], joined["cutoff"]))
+    return known.mutate(**{AGE: _days_between(known[CLOCK], known["cutoff"])})
+
+
+def _looked_up_at_cutoff(
+    known: ibis.Table, lookup: Lookup, tables: Mapping[str, ibis.Table], dataset: Dataset
+) -> ibis.Table:
+    """Join the columns of a table that changes: its last row that was known at the cut-off."""
+    import ibis
+
+    other = _clocked(lookup.table, tables, dataset).select(*lookup.on, *lookup.columns, CLOCK)
+    asked = known.select(*lookup.on, "cutoff").distinct()
+    found = other.rename({_VERSION: CLOCK}).inner_join(asked, list(lookup.on))
+    found = found.filter(_not_after(found[_VERSION], found["cutoff"]))
+    # Of two rows with one clock, the same is taken each time.
+    order = [ibis.desc(found[_VERSION]), *(found[name] for name in lookup.columns)]
+    numbered = found.mutate(
+        vigie_rank=ibis.row_number().over(group_by=[*lookup.on, "cutoff"], order_by=order)
+    )
+    last = numbered.filter(numbered["vigie_rank"] == 0).drop("vigie_rank", _VERSION)
+    joined = known.left_join(last, [*lookup.on, "cutoff"])
+    return joined.drop(*[name for name in joined.columns if name.endswith("_right")])
 
 
 def _not_after(clock: Any, cutoff: Any) -> Any:
@@ -432,14 +523,14 @@ def _due_and_done(
         },
     )
     asked = due.inner_join(spine, list(group.due_on))
-    asked = asked.filter(asked["due_day"] <= asked["cutoff"])
-    clock = _clock_of(group.events, dataset)
-    events = tables[group.events].rename({"event_day": clock})
+    asked = asked.filter(_not_after(asked["due_day"], asked["cutoff"]))
+    dataset.needed_clock(group.events)
+    events = _clocked(group.events, tables, dataset).rename({"event_day": CLOCK})
     done = events.inner_join(
         asked.select(COHORT_ID, "cutoff", *event_columns),
         [(left, right) for left, right in group.match.items()],
     )
-    done = done.filter(done["event_day"] <= done["cutoff"])
+    done = done.filter(_not_after(done["event_day"], done["cutoff"]))
     new = [name for name in events.columns if name not in group.match]
     done = done.select(COHORT_ID, *group.match.values(), *new)
     others = [
@@ -503,7 +594,7 @@ def _expected_feature(
         aggregate_label(measure.label, aggregate, None),
         f"{group.due}, {group.events}",
         measure.column or measure.expression or measure.when,
-        f"{group.due_clock}, {_clock_of(group.events, dataset)}",
+        f"{group.due_clock}, {dataset.needed_clock(group.events)!s}",
         aggregate,
     )
 
@@ -544,16 +635,3 @@ def _late_feature(
             )
         )
     return wide.mutate(**columns), more
-
-
-def _clock_of(table: str, dataset: Dataset) -> str:
-    clock = dataset.tables[table].clock
-    if clock is None:
-        raise DeclarationError(
-            _("Table {table!r} has no clock: its rows can't be cut at the cut-off.").format(
-                table=table
-            ),
-            where=f"tables.{table}.clock",
-            fix=_("Name the column that says when a row became known."),
-        )
-    return clock

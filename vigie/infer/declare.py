@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from vigie.dataset.spec import parse_dataset
+from vigie.dataset.declaration import parse_dataset
 from vigie.infer.decide import Ask, Decisions, Wishes, decide
 from vigie.infer.profile import profile_file
 from vigie.infer.sniff import sniff

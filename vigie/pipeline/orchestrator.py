@@ -21,14 +21,14 @@ from vigie.checks.check import (
     CHECKS,
     CheckContext,
     Finding,
-    Verdict,
     as_json,
     lines_of,
     refuse_unknown,
     run_checks,
 )
 from vigie.data.raw_artifact import RawTables
-from vigie.dataset.spec import Dataset, parse_dataset, read_declaration
+from vigie.dataset.declaration import declaration_error, parse_dataset, read_declaration
+from vigie.dataset.spec import Dataset
 from vigie.errors import CheckFailed, DatabaseError, UsageError
 from vigie.i18n import _, language_from_environment, use_language
 from vigie.names import unknown_name
@@ -44,6 +44,7 @@ from vigie.pipeline.record import RunRecord, read_git_state
 from vigie.pipeline.runner import Pipeline, RunResult, error_text, make_plan, run_plan
 from vigie.pipeline.step import Artifact, Step, StepContext
 from vigie.settings import LoadedSettings, find_project, load_settings
+from vigie.verdict import Verdict
 
 if TYPE_CHECKING:
     from vigie.data.address import DatabaseAddress
@@ -264,6 +265,8 @@ class _Session:
             try:
                 plan = make_plan(pipeline, requested=steps, forced=forced)
                 self.to_run = [one.step for one in plan.decisions if isinstance(one, Run)]
+                if self.to_run:
+                    self._refuse_bad_expressions()
                 if self.mode == "prod" and self.to_run and not plan.blocked:
                     self._pass_checks(steps, record)
                 result = run_plan(
@@ -286,6 +289,15 @@ class _Session:
         self.console.summary(time.perf_counter() - started, self._files(steps))
         return result
 
+    def _refuse_bad_expressions(self) -> None:
+        """Try the declaration's SQL before the first step: a run must not break in the middle."""
+        from vigie.data.expressions import expression_faults
+
+        faults = expression_faults(self.dataset)
+        if faults:
+            text, origin = read_declaration(self.settings.get("dataset"), self.paths.project)
+            raise declaration_error(faults, text, origin)
+
     def check(self, steps: Sequence[str]) -> list[Finding]:
         """Answer the production checklist for a run of `steps`."""
         context = CheckContext(
@@ -295,6 +307,7 @@ class _Session:
             raw=self.raw,
             steps=tuple(steps),
             open_dev=self._dev_pipeline,
+            audit_dev=self._audit_dev,
             log_bytes=self.log_bytes,
         )
         checks = {name: check for name, check in CHECKS.items() if self.mode != name}
@@ -320,6 +333,13 @@ class _Session:
                     "--skip-check {names}"
                 ).format(names=" ".join(failed)),
             )
+
+    def _audit_dev(self) -> list[dict[str, Any]]:
+        from vigie.audit.run import known_audit
+
+        paths = replace(self.paths, mode="dev")
+        parts: list[dict[str, Any]] = known_audit(self.settings, paths)["parts"]
+        return parts
 
     def _dev_pipeline(self) -> Pipeline:
         """Return dev's steps with their present values and code, and its past."""

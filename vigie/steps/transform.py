@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from vigie.data.transform import NO_CUTOFF, TransformReport, transform_tables
+from vigie.data.cohort import NO_CUTOFF, TransformReport
+from vigie.data.transform import transform_tables
 from vigie.dataset.spec import Dataset
 from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_folder, write_json

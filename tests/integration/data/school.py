@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from vigie.data.address import DatabaseAddress
-from vigie.dataset.spec import Dataset, parse_dataset
+from vigie.dataset.declaration import parse_dataset
+from vigie.dataset.spec import Dataset
 
 NOBODY = 65534
 

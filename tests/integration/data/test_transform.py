@@ -10,7 +10,8 @@ import pytest
 
 from tests.integration.data.test_extract import extract
 from tests.tiny_oulad import TinyOulad, registration, student, submission, visit, work
-from vigie.data.transform import TransformReport, transform_tables
+from vigie.data.cohort import TransformReport
+from vigie.data.transform import transform_tables
 from vigie.dataset.spec import Dataset
 from vigie.errors import DataError
 

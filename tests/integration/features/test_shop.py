@@ -13,8 +13,9 @@ import pytest
 from vigie.data.extract import extract_tables
 from vigie.data.raw_files import find_raw_files
 from vigie.data.transform import transform_tables
+from vigie.dataset.declaration import parse_dataset, read_declaration
 from vigie.dataset.sample_shop import generate_shop
-from vigie.dataset.spec import Dataset, parse_dataset, read_declaration
+from vigie.dataset.spec import Dataset
 from vigie.engine import open_engine, read_parquet
 from vigie.errors import DeclarationError
 from vigie.features.build import build_features

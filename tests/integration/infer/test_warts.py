@@ -12,7 +12,8 @@ import pytest
 
 from vigie.data.extract import extract_tables
 from vigie.data.raw_files import find_raw_files
-from vigie.dataset.spec import Dataset, parse_dataset
+from vigie.dataset.declaration import parse_dataset
+from vigie.dataset.spec import Dataset
 from vigie.errors import DataError, UsageError
 from vigie.infer.declare import Decisions, Wishes, declare_file
 

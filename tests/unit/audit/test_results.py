@@ -14,7 +14,7 @@ from vigie.audit.results import (
     single_aucs,
     too_good_auc,
 )
-from vigie.dataset.spec import parse_dataset, read_declaration
+from vigie.dataset.declaration import parse_dataset, read_declaration
 
 
 def test_single_aucs_count_missing_values_as_lowest() -> None:

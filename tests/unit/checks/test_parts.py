@@ -13,12 +13,13 @@ import pytest
 from vigie.checks import estimate, finding, versions
 from vigie.checks.check import CHECKS, refuse_unknown, run_checks
 from vigie.checks.estimate import MB, estimate_needs, uncompressed_bytes
-from vigie.checks.finding import Finding, Verdict, as_json, render_text
+from vigie.checks.finding import Finding, as_json, render_text
 from vigie.checks.logs import last_errors, why_not_writable
 from vigie.checks.resources import Place, cgroup_rests, judge_memory, judge_places
 from vigie.checks.versions import differences, find_lock, locked_versions, unmet_requirements
 from vigie.data.raw_files import RawFile
 from vigie.errors import DataError, UsageError
+from vigie.verdict import Verdict
 
 
 @pytest.mark.parametrize("module", [estimate, finding, versions])

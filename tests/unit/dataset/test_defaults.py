@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from vigie.dataset.declaration import parse_dataset, read_declaration
 from vigie.dataset.spec import (
     AttributeFeature,
     Dataset,
     EventFeatures,
     ExpectedFeatures,
-    parse_dataset,
-    read_declaration,
 )
 
 
 def without_features(name: str, *, sensitive: bool = True) -> Dataset:
     text, _origin = read_declaration(name, Path())
     text = text.split("\n[[features]]")[0]
-    if not sensitive:
-        text = text.replace("sensitive = [", "sensitive = []\n#[")
+    if sensitive:
+        text = re.sub(r", fed = \[.*?\]", "", text)
     return parse_dataset(text, name)
 
 

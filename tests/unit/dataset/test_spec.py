@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from vigie.dataset.spec import declared_names, parse_dataset, read_declaration
+from vigie.dataset.declaration import declared_names, parse_dataset, read_declaration
 from vigie.errors import DeclarationError
 
 OULAD = ROOT / "vigie" / "dataset" / "declared" / "oulad.toml"
