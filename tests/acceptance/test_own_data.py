@@ -119,7 +119,8 @@ def test_sql_that_nothing_understands_stops_a_run_before_its_first_step(
     trained: Project, tmp_path: Path
 ) -> None:
     project = Project(tmp_path / "project")
-    shutil.copytree(trained.folder, project.folder, dirs_exist_ok=True)
+    left = shutil.ignore_patterns(".vigie")
+    shutil.copytree(trained.folder, project.folder, dirs_exist_ok=True, ignore=left)
     declaration = project.folder / "dataset.toml"
     text = declaration.read_text("utf-8")
     declaration.write_text(
