@@ -1,14 +1,15 @@
-"""The nearest name to one that nobody knows."""
+"""Names for people: the nearest to one that nobody knows, a few of many."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from vigie.errors import UsageError
 from vigie.i18n import _
 
 SIMILARITY = 0.6
+SHOWN_PERIODS = 3
 
 
 def suggest(word: str, candidates: Iterable[str]) -> str | None:
@@ -62,6 +63,13 @@ def unknown_name(kind: str, name: str, known: Collection[str], where: str) -> Us
         where=where,
         fix=with_nearest(there, name, known),
     )
+
+
+def shown_periods(periods: Sequence[str]) -> str:
+    """Return a few periods by name, of many the first and the last."""
+    if len(periods) <= SHOWN_PERIODS:
+        return ", ".join(periods)
+    return _("{first} to {last}").format(first=periods[0], last=periods[-1])
 
 
 def _folded(name: str) -> str:

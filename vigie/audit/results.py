@@ -30,18 +30,23 @@ CHANCE_FLOOR = 0.02
 def single_aucs(
     matrix: npt.NDArray[np.float32], labels: npt.NDArray[Any]
 ) -> npt.NDArray[np.float64]:
-    """Return for each feature the AUC (0.5 to 1) that it alone reaches, missing values lowest."""
+    """Return for each feature the AUC (0.5 to 1) that it alone reaches.
+
+    Missing values count as the lowest or as the highest, whichever tells more.
+    """
     import numpy as np
     from sklearn.metrics import roc_auc_score
 
-    known = labels >= 0
-    outcome, values = labels[known], matrix[known]
+    labelled = labels >= 0
+    outcome, values = labels[labelled], matrix[labelled]
     found = np.full(matrix.shape[1], 0.5)
     for place in range(matrix.shape[1]):
         column = values[:, place].astype(np.float64)
-        lowest = np.nanmin(column) - 1 if np.isfinite(column).any() else 0.0
-        auc = float(roc_auc_score(outcome, np.nan_to_num(column, nan=lowest)))
-        found[place] = max(auc, 1 - auc)
+        known = np.isfinite(column)
+        ends = (column[known].min() - 1, column[known].max() + 1) if known.any() else (0.0,)
+        for end in ends if not known.all() else ends[:1]:
+            auc = float(roc_auc_score(outcome, np.where(known, column, end)))
+            found[place] = max(found[place], auc, 1 - auc)
     return found
 
 

@@ -18,34 +18,37 @@ from vigie.pipeline.artifacts import atomic_write, mode_by_umask
 
 if TYPE_CHECKING:
     from vigie.infer.decide import Decisions
+    from vigie.infer.profile import FileProfile
+    from vigie.infer.relate import Related
 
 DECLARATION = "dataset.toml"
 
 
 def init(
-    file: Path,
-    *,
+    *files: Path,
     target: str | None = None,
     positive: Names = None,
     id: str | None = None,  # noqa: A002 - the option's name
     leave_out: Names = None,
     header: Annotated[bool | None, Parameter(negative="--no-header")] = None,
+    cutoff: str | None = None,
     replace: Flag = False,
     project: Project = None,
     lang: str | None = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
-    """Look at a CSV file, bring it into the project and declare what it is.
+    """Look at CSV files, bring them into the project and declare what they are.
 
     Writes a commented dataset.toml and says what was decided and why; then `vigie run` works.
-    Where it can't tell and somebody is at the terminal, it asks.
+    Where it can't tell and somebody is at the terminal, it asks. Of several files, it finds keys,
+    what points where, and when rows became known.
 
     Parameters
     ----------
-    file
-        A CSV file, gzipped or not, whatever its delimiter and encoding.
+    files
+        One or several CSV files, gzipped or not, whatever their delimiters and encodings.
     target
-        The column that is to be predicted.
+        The column that is to be predicted; of several files also file.column.
     positive
         Its value that one is to be warned of, or several; of a number also a comparison: '>= 7'.
     id
@@ -54,6 +57,9 @@ def init(
         Columns that the model must not see: what wasn't known yet when it is asked.
     header
         Whether the first line holds the columns' names (default: found out).
+    cutoff
+        Of several files: up to when anything may be known of a row, as a column of the table with
+        the outcome, a date, or a day number (default: found out).
     replace
         Replace the declaration that is there; the old one is kept as dataset.toml.bak.
     project
@@ -63,8 +69,14 @@ def init(
     debug
         Show the traceback of an error.
     """
-    from vigie.infer.declare import Wishes, declare_file
+    from vigie.infer.declare import Wishes, declare_file, declare_files
 
+    if not files:
+        raise UsageError(
+            _("There is no file to look at."),
+            where="vigie init",
+            fix=_("Name one or several CSV files: vigie init customers.csv orders.csv"),
+        )
     root = find_root(project, lang)
     declaration = root / DECLARATION
     if declaration.exists() and not replace:
@@ -76,13 +88,23 @@ def init(
             ).format(name=DECLARATION),
         )
     wishes = Wishes(target, tuple(positive or ()), id, tuple(leave_out or ()))
-    made, text = declare_file(file, wishes, ask=_ask, header=header)
-    raw = _bring(file, root / "data" / "raw")
+    tables: list[Related] = []
+    if len(files) == 1:
+        made, text = declare_file(files[0], wishes, ask=_ask, header=header)
+    else:
+        made, tables, text = declare_files(files, wishes, ask=_ask, header=header, cutoff=cutoff)
+    brought = [_bring(file, root / "data" / "raw") for file in files]
     if declaration.exists():
         shutil.copy2(declaration, declaration.with_name(f"{DECLARATION}.bak"))
     _write(declaration, text)
     settings = _point_settings(root)
-    _tell(made, raw, root, settings)
+    if tables:
+        _tell_related(made, tables)
+    else:
+        _tell(made, brought[0])
+    for path in (*brought, declaration, settings):
+        print(_("written: {path}").format(path=path.relative_to(root)))
+    print(_("Next: vigie run"))
     return ExitCode.OK
 
 
@@ -148,22 +170,71 @@ def _point_settings(root: Path) -> Path:
     return path
 
 
-def _tell(made: Decisions, raw: Path, root: Path, settings: Path) -> None:
-    profile, outcome = made.profile, made.outcome
-    assert outcome is not None
+def _tell(made: Decisions, raw: Path) -> None:
+    _tell_file(raw.name, made.profile, related=False)
+    _tell_outcome(made)
+    print(
+        _("features from {count} columns; the key is {key}").format(
+            count=len(made.features),
+            key=made.name(made.key) if made.key else _("the row's number"),
+        )
+    )
+    _tell_columns(made)
+    for note in made.notes:
+        print("   " + note)
+
+
+def _tell_related(made: Decisions, tables: Sequence[Related]) -> None:
+    for table in tables:
+        _tell_file(table.table, table.profile, related=True)
+        key = ", ".join(table.declared(table.key)) or _("the row's number")
+        print("   " + _("key: {key}").format(key=key))
+        for one in table.references:
+            said = _("{columns} → {table}").format(
+                columns=", ".join(table.declared(one.columns)), table=one.table
+            )
+            if one.lost:
+                said += "; " + _("{count:,} rows point nowhere and are set aside").format(
+                    count=one.lost
+                )
+            print("   " + said)
+        for one in table.guesses:
+            said = _("{columns} → {table}; {count:,} rows find nothing there").format(
+                columns=", ".join(table.declared(one.columns)), table=one.table, count=one.lost
+            )
+            print("   " + said)
+        clock = table.names[table.clock.place] if table.clock else table.parent_clock
+        if clock is not None:
+            print("   " + _("clock: {clock}").format(clock=clock))
+        elif table is not tables[0]:
+            said = _("no clock: where it is looked up it counts as known; its rows are not counted")
+            print("   " + said)
+        if table is not tables[0]:
+            for note in table.notes:
+                print("   " + note)
+    _tell_outcome(made)
+    _tell_columns(made)
+    for note in tables[0].notes:
+        print("   " + note)
+
+
+def _tell_file(name: str, profile: FileProfile, *, related: bool) -> None:
     dialect, sniffed = profile.dialect, profile.sniffed
     said = {"\t": _("tabs"), " ": _("spaces")}.get(dialect.delimiter or "", dialect.delimiter)
     print(
         _("{file}: {rows:,} rows, {columns} columns, divided by {delimiter}, {encoding}").format(
-            file=raw.name,
+            file=name,
             rows=profile.rows,
             columns=len(profile.columns),
             delimiter=said,
             encoding=profile.encoding,
         )
     )
-    header = _("header: {why}") if sniffed.header else _("no header: {why}; columns c0, c1, …")
-    print("   " + header.format(why=sniffed.why_header))
+    if not sniffed.header:
+        said = _("no header: {why}; columns c0, c1, …").format(why=sniffed.why_header)
+        print("   " + said)
+    elif not related:
+        print("   " + _("header: {why}").format(why=sniffed.why_header))
     markers = [marker for marker in profile.markers if marker.strip()]
     if markers:
         print("   " + _("missing: {markers}").format(markers=", ".join(map(repr, markers))))
@@ -178,13 +249,6 @@ def _tell(made: Decisions, raw: Path, root: Path, settings: Path) -> None:
                 count=profile.set_aside
             )
         )
-    _tell_outcome(made)
-    _tell_columns(made)
-    for note in made.notes:
-        print("   " + note)
-    for path in (raw, root / DECLARATION, settings):
-        print(_("written: {path}").format(path=path.relative_to(root)))
-    print(_("Next: vigie run"))
 
 
 def _tell_outcome(made: Decisions) -> None:
@@ -214,12 +278,6 @@ def _tell_outcome(made: Decisions) -> None:
 
 
 def _tell_columns(made: Decisions) -> None:
-    print(
-        _("features from {count} columns; the key is {key}").format(
-            count=len(made.features),
-            key=made.name(made.key) if made.key else _("the row's number"),
-        )
-    )
     for name, why in made.not_features.items():
         print("   " + _("not {name}: it {why}").format(name=name, why=why))
     for column in made.features:

@@ -12,6 +12,7 @@ from vigie.dataset.spec import (
     AttributeFeature,
     Cohort,
     Dataset,
+    EventFeatures,
     Lookup,
     cohort_column,
 )
@@ -255,7 +256,7 @@ def _refuse_repeated(connection: duckdb.DuckDBPyConnection, cohort: Cohort) -> N
 
 
 def _attribute_columns(dataset: Dataset) -> list[str]:
-    """Return the columns that attribute features read; nothing else goes into the cohort.
+    """Return the columns that features read or match by; nothing else goes into the cohort.
 
     The label's own columns, and what happened after the cut-off, thus never lie beside what the
     features are made from.
@@ -263,7 +264,13 @@ def _attribute_columns(dataset: Dataset) -> list[str]:
     import sqlglot
 
     names: list[str] = []
+    # What events are matched by, where that isn't in the key.
+    cohort = dataset.cohort
+    known = set() if cohort.table is None else set(dataset.tables[cohort.table].columns)
+    known |= {name for lookup in cohort.lookups for name in lookup.columns}
     for group in dataset.features:
+        if isinstance(group, EventFeatures):
+            names += [name for name in group.on if name in known]
         if isinstance(group, AttributeFeature):
             if group.column is not None:
                 names.append(group.column)

@@ -67,6 +67,7 @@ class _Trial:
             place = ("cohort", "cutoff") if cohort.cutoff else ("cohort", "lookups")
             yield self._fault(place, error)
             return
+        yield from self._cutoff_of_clocks()
         yield from self._in_cohort()
         for number, group in enumerate(self.dataset.features):
             inner: Place = ("features", number)
@@ -78,6 +79,27 @@ class _Trial:
                 yield from self._in_events(group, inner)
             elif isinstance(group, ExpectedFeatures):
                 yield from self._in_expected(group, inner)
+
+    def _cutoff_of_clocks(self) -> Iterator[Fault]:
+        """Yield the fault that the cut-off can't be held against the clocks."""
+        clocks = (self.dataset.clock_of(name) for name in self.dataset.tables)
+        kinds = {clock.type for clock in clocks if clock is not None}
+        if not kinds:
+            return
+        found = self.connection.execute(
+            f"SELECT typeof({CUTOFF}) FROM (SELECT NULL) LEFT JOIN {_ROWS} ON true"
+        )
+        row = found.fetchone()
+        assert row is not None
+        is_number = row[0] in {"INTEGER", "BIGINT", "SMALLINT", "TINYINT", "HUGEINT"}
+        if is_number != (kinds == {"day"}):
+            yield Fault(
+                ("cohort", "cutoff"),
+                _("the cut-off is {kind}, the clocks are of type {clocks}").format(
+                    kind=row[0], clocks=", ".join(sorted(kinds))
+                ),
+                _("give the cut-off as the clocks are: a date, or a day number"),
+            )
 
     def _in_cohort(self) -> Iterator[Fault]:
         cohort = self.dataset.cohort

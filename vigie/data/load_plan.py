@@ -278,14 +278,21 @@ def _named_table(
     *,
     comment: str | None,
 ) -> TablePlan:
+    declared = tuple(foreign)
+    columns_of = [key.columns for key in declared]
     keys = tuple(
         ForeignKeyPlan(
-            fit_name(f"{name}_{'_'.join(key.columns)}_fkey"),
+            # The same columns may point to two tables.
+            fit_name(
+                f"{name}_{'_'.join(key.columns)}_fkey"
+                if columns_of.count(key.columns) == 1
+                else f"{name}_{'_'.join(key.columns)}_{key.references}_fkey"
+            ),
             _fit(key.columns),
             fit_name(key.references),
             _fit(key.to or key.columns),
         )
-        for key in foreign
+        for key in declared
     )
     plans = tuple(
         IndexPlan(fit_name(f"{name}_{'_'.join(index)}_idx"), _fit(index)) for index in indexes

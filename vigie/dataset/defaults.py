@@ -68,7 +68,8 @@ def _attributes(dataset: Dataset) -> Iterator[AttributeFeature]:
         for column_name, column in table.columns.items():
             if chosen is not None and column_name not in chosen:
                 continue
-            if column_name in seen or column_name in _no_attributes(dataset, table):
+            no_feature = column_name in _no_attributes(dataset, table) or not column.feature
+            if column_name in seen or no_feature:
                 continue
             seen.add(column_name)
             yield from _attribute(dataset, column_name, column)
@@ -159,9 +160,9 @@ def _from_events(dataset: Dataset) -> Iterator[FeatureGroup]:
 
 
 def _is_looked_up(dataset: Dataset, name: str) -> bool:
-    """Whether a table without a clock gives the cohort its columns already."""
-    looked_up = any(lookup.table == name for lookup in dataset.cohort.lookups)
-    return looked_up and dataset.tables[name].clock is None
+    """Whether a table gives the cohort its columns already, one row for each of the cohort's."""
+    key = set(dataset.tables[name].primary_key)
+    return any(lookup.table == name and key <= set(lookup.on) for lookup in dataset.cohort.lookups)
 
 
 def _cohort_columns(dataset: Dataset) -> list[str]:
@@ -171,14 +172,28 @@ def _cohort_columns(dataset: Dataset) -> list[str]:
     return [name for name in (*cohort.key, *group) if name != ROW_ID]
 
 
+def _shared_keys(dataset: Dataset) -> list[tuple[str, ...]]:
+    """Return columns of the cohort's table that point to a thing other tables may be about too.
+
+    A loan's account has transactions: they are known of the loan by way of the account.
+    """
+    if dataset.cohort.table is None:
+        return []
+    keys = dataset.tables[dataset.cohort.table].foreign_keys
+    return [key.columns for key in keys if key.target == key.columns]
+
+
 def _way_to_cohort(dataset: Dataset, table: Table) -> _Way | None:
-    wanted = _cohort_columns(dataset)
+    wanted, shared = _cohort_columns(dataset), _shared_keys(dataset)
     on = [name for name in wanted if name in table.columns]
     lookups = []
     for key in table.foreign_keys:
         if key.references == dataset.cohort.table or (key.to or key.columns) != key.columns:
             continue
         other = dataset.tables[key.references]
+        if key.columns in shared and _is_looked_up(dataset, key.references):
+            # It says the same of each event as it does of the row itself.
+            continue
         found = [name for name in wanted if name not in on and name in other.columns]
         on += found
         more = tuple(
@@ -190,9 +205,15 @@ def _way_to_cohort(dataset: Dataset, table: Table) -> _Way | None:
             lookups.append(Lookup(table=key.references, on=key.columns, columns=(*found, *more)))
     # What belongs to all rows alike, a holiday for instance, is nobody's event.
     identifies = dataset.cohort.group or (wanted[-1] if len(wanted) == 1 else None)
-    if not on or (identifies is not None and identifies not in on):
-        return None
-    return _Way(tuple(name for name in wanted if name in on), tuple(lookups))
+    if on and (identifies is None or identifies in on):
+        return _Way(tuple(name for name in wanted if name in on), tuple(lookups))
+    for columns in shared:
+        if all(name in table.columns for name in columns):
+            return _Way(columns, tuple(lookups))
+        for lookup in lookups:
+            if all(name in (*table.columns, *lookup.columns) for name in columns):
+                return _Way(columns, tuple(lookups))
+    return None
 
 
 def _columns_of(dataset: Dataset, table: Table, way: _Way) -> dict[str, Column]:
@@ -205,8 +226,9 @@ def _columns_of(dataset: Dataset, table: Table, way: _Way) -> dict[str, Column]:
         theirs = {*way.on, *other.primary_key}
         theirs |= {column for key in other.foreign_keys for column in key.columns}
         found |= {name: other.columns[name] for name in lookup.columns if name not in theirs}
+    withheld = dataset.sensitive.withheld
     return {
-        name: column for name, column in found.items() if name not in dataset.sensitive.withheld
+        name: column for name, column in found.items() if column.feature and name not in withheld
     }
 
 

@@ -49,6 +49,7 @@ def contradictions(dataset: Dataset, doubtful: frozenset[Place] = frozenset()) -
         Places of columns that could not be read: their types say nothing.
     """
     found = [fault for name in dataset.tables for fault in _in_table(dataset, name, doubtful)]
+    found += _in_clocks(dataset)
     found += _in_cohort(dataset)
     for number, group in enumerate(dataset.features):
         place = ("features", number)
@@ -203,6 +204,25 @@ def _in_clock(
             _("column {name!r} must be a day, a date or a timestamp").format(name=table.clock),
             _("give the column one of these types, or name another one"),
         )
+
+
+def _in_clocks(dataset: Dataset) -> Iterator[Fault]:
+    """Yield the fault that no cut-off can be held against all clocks."""
+    kinds: dict[bool, str] = {}
+    for name, table in dataset.tables.items():
+        if table.clock not in table.columns:
+            continue
+        kinds.setdefault(table.columns[table.clock].type == "day", name)
+        if len(kinds) > 1:
+            other = kinds[table.columns[table.clock].type != "day"]
+            yield Fault(
+                ("tables", name, "clock"),
+                _(
+                    "dates and day numbers can't be held against the same cut-off; see {table}"
+                ).format(table=other),
+                _("let all clocks be dates, or all be day numbers"),
+            )
+            return
 
 
 # --- cohort ----------------------------------------------------------------------------------

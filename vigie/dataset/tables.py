@@ -68,6 +68,8 @@ class Column(Declared):
     """The unit, for people."""
     comment: str | None = None
     """What it is, for people; PostgreSQL gets it as the column's comment."""
+    feature: bool = True
+    """Whether features are made of it where none are declared."""
     repair: dict[str, str] = Field(default_factory=dict)
     """Texts that are known to be written wrongly, each with what is right."""
 

@@ -24,7 +24,7 @@ from vigie.dataset.spec import (
     RatioFeature,
     cohort_column,
 )
-from vigie.engine import materialized, with_expressions
+from vigie.engine import materialized, quote_name, with_expressions
 from vigie.errors import DeclarationError
 from vigie.features.feature import Feature, aggregate_label, feature_name, label_of_category, slug
 from vigie.features.vocabulary import Vocabulary
@@ -72,31 +72,33 @@ def build_features(
         Gives and keeps the values that the declaration leaves open.
     """
     vocabulary = vocabulary or Vocabulary()
+    attributes = [group for group in dataset.features if isinstance(group, AttributeFeature)]
     parts: list[_Part] = []
+    if attributes:
+        parts.append(_attributes(attributes, cohort, dataset, vocabulary))
     late: list[RankFeatures | RatioFeature] = []
     for group in dataset.features:
-        if isinstance(group, AttributeFeature):
-            parts.append(_attribute(group, cohort, dataset, vocabulary))
-        elif isinstance(group, EventFeatures):
+        if isinstance(group, EventFeatures):
             parts.extend(_events(group, tables, cohort, dataset, vocabulary))
         elif isinstance(group, ExpectedFeatures):
             parts.extend(_expected(group, tables, cohort, dataset))
-        else:
+        elif not isinstance(group, AttributeFeature):
             late.append(group)
-    # Features may be called like columns of the cohort: of those, only what ranks need goes along.
-    within = {name for group in late if isinstance(group, RankFeatures) for name in group.within}
-    wide = cohort.select(COHORT_ID, **{f"{_WITHIN}{name}": name for name in sorted(within)})
-    for part in parts:
-        wide = wide.left_join(part.table, COHORT_ID).drop(f"{COHORT_ID}_right")
     features = [feature for part in parts for feature in part.features]
-    zero = set().union(*(part.zero for part in parts))
-    wide = wide.mutate(**{name: wide[name].fill_null(0) for name in sorted(zero)})
-    if late:
-        # Each expression makes Ibis compile all that is below it once more.
-        wide = materialized(wide)
+    _refuse_twins(features)
+    wide = _side_by_side(cohort, parts, late)
     for group in late:
         wide, more = _late_feature(group, wide, features)
         features.extend(more)
+    _refuse_twins(features)
+    names = [feature.name for feature in features]
+    matrix = wide.select(
+        wide[COHORT_ID], **{name: wide[name].cast("float32") for name in names}
+    ).order_by(COHORT_ID)
+    return matrix, features
+
+
+def _refuse_twins(features: Iterable[Feature]) -> None:
     names = [feature.name for feature in features]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -105,56 +107,104 @@ def build_features(
             where="features",
             fix=_("Give one of the measures another name."),
         )
-    matrix = wide.select(
-        wide[COHORT_ID], **{name: wide[name].cast("float32") for name in names}
-    ).order_by(COHORT_ID)
-    return matrix, features
+
+
+def _side_by_side(
+    cohort: ibis.Table, parts: Iterable[_Part], late: Iterable[RankFeatures | RatioFeature]
+) -> ibis.Table:
+    """Return all parts in one table, with what ranks are taken within.
+
+    In one SQL statement over computed tables: a chain of joins in Ibis takes time with the square
+    of its length, minutes for a few dozen parts.
+    """
+    import ibis
+
+    # Features may be called like columns of the cohort: of those, only what ranks need goes along.
+    within = {name for group in late if isinstance(group, RankFeatures) for name in group.within}
+    spine = cohort.select(COHORT_ID, **{f"{_WITHIN}{name}": name for name in sorted(within)})
+    tables = [materialized(table) for table in (spine, *(part.table for part in parts))]
+    wanted = ["t0.*"]
+    joins = quote_name(tables[0].op().name) + " AS t0"
+    for number, part in enumerate(parts, start=1):
+        for feature in part.features:
+            name = quote_name(feature.name)
+            value = f"t{number}.{name}"
+            # Nothing happened, where nothing is known of the row.
+            wanted.append(f"coalesce({value}, 0) AS {name}" if feature.name in part.zero else value)
+        joins += (
+            f" LEFT JOIN {quote_name(tables[number].op().name)} AS t{number} "
+            f"ON t{number}.{COHORT_ID} = t0.{COHORT_ID}"
+        )
+    backend = ibis.get_backend(tables[0])
+    sql = f"SELECT {', '.join(wanted)} FROM {joins}"
+    return materialized(backend.sql(sql, dialect="duckdb"))
+
+
+def _attributes(
+    groups: Iterable[AttributeFeature],
+    cohort: ibis.Table,
+    dataset: Dataset,
+    vocabulary: Vocabulary,
+) -> _Part:
+    """Return all features that were known from the start, from one pass over the cohort."""
+    sources: dict[str, str] = {}
+    expressions: dict[str, str] = {}
+    for number, group in enumerate(groups):
+        if group.expression is not None:
+            sources[group.name] = f"vigie_value_{number}"
+            expressions[sources[group.name]] = group.expression
+        elif group.column is not None:
+            sources[group.name] = cohort_column(group.column)
+    view = materialized(with_expressions(cohort, expressions)) if expressions else cohort
+    columns: dict[str, Any] = {}
+    features: list[Feature] = []
+    for group in groups:
+        made = _attribute(group, view, sources[group.name], dataset.cohort.source, vocabulary)
+        _refuse_twins([*features, *(feature for feature, _value in made)])
+        columns |= {feature.name: value for feature, value in made}
+        features += [feature for feature, _value in made]
+    return _Part(view.select(COHORT_ID, **columns), features)
 
 
 def _attribute(
-    group: AttributeFeature, cohort: ibis.Table, dataset: Dataset, vocabulary: Vocabulary
-) -> _Part:
-    source = dataset.cohort.source
-    view = cohort
-    column = None if group.column is None else cohort_column(group.column)
-    if group.expression is not None:
-        column = "vigie_value"
-        view = with_expressions(cohort, {column: group.expression})
-    assert column is not None
+    group: AttributeFeature, view: ibis.Table, column: str, source: str, vocabulary: Vocabulary
+) -> list[tuple[Feature, Any]]:
     value = view[column]
     categories = group.categories
     if group.top is not None:
         rows = view.select(COHORT_ID, column).mutate(n=1)
-        categories = vocabulary.most_frequent(group.name, rows, column, group.top, cohort)
+        categories = vocabulary.most_frequent(group.name, rows, column, group.top, view)
         if not categories:
-            return _Part(cohort.select(COHORT_ID), [])
+            return []
     if categories:
-        columns: dict[str, Any] = {}
+        names: list[str] = []
         for one in categories:
             name = f"{group.name}_{slug(one)}"
-            while name in columns:
+            while name in names:
                 name += "_2"
-            columns[name] = (value == one).fill_null(False).cast("int8")  # noqa: FBT003
-        features = [
-            Feature(
-                name,
-                "category",
-                label_of_category(group.label, one),
-                source,
-                group.column,
-                category=one,
+            names.append(name)
+        return [
+            (
+                Feature(
+                    name,
+                    "category",
+                    label_of_category(group.label, one),
+                    source,
+                    group.column,
+                    category=one,
+                ),
+                (value == one).fill_null(False).cast("int8"),  # noqa: FBT003
             )
-            for name, one in zip(columns, categories, strict=True)
+            for name, one in zip(names, categories, strict=True)
         ]
-        return _Part(view.select(COHORT_ID, **columns), features)
     if group.order:
         codes = value.cases(*[(one, code) for code, one in enumerate(group.order)], else_=None)
         feature = Feature(
             group.name, "ordinal", group.label, source, group.column, categories=group.order
         )
-        return _Part(view.select(COHORT_ID, **{group.name: codes}), [feature])
+        return [(feature, codes)]
     feature = Feature(group.name, "number", group.label, source, group.column or group.expression)
-    return _Part(view.select(COHORT_ID, **{group.name: value}), [feature])
+    return [(feature, value)]
 
 
 def _events(
@@ -179,11 +229,11 @@ def _events(
     daily = materialized(daily)
     if plain:
         yield _from_days(group, plain, daily, clock)
-    for measure in by:
-        yield _by_category(group, measure, daily, clock, vocabulary, cohort)
-    for measure in plain:
-        if "distinct" in measure.aggregates:
-            yield _distinct(group, measure, known, clock)
+    if by:
+        yield _by_category(group, by, daily, clock, vocabulary, cohort)
+    different = [measure for measure in plain if "distinct" in measure.aggregates]
+    if different:
+        yield _distinct(group, different, known, clock)
 
 
 def _daily_columns(measures: Iterable[Measure], known: ibis.Table) -> dict[str, Any]:
@@ -207,19 +257,22 @@ def _daily_columns(measures: Iterable[Measure], known: ibis.Table) -> dict[str, 
     return columns
 
 
-def _distinct(group: EventFeatures, measure: Measure, known: ibis.Table, clock: str) -> _Part:
+def _distinct(
+    group: EventFeatures, measures: Iterable[Measure], known: ibis.Table, clock: str
+) -> _Part:
     """Count different values; days don't add up to that, so it is made from the events."""
     columns: dict[str, Any] = {}
     features: list[Feature] = []
-    value = known[_value_name(measure)]
-    for window in measure.windows or (None,):
-        name = feature_name(group.name, measure.name, "distinct", window)
-        columns[name] = value.nunique(where=None if window is None else known[AGE] < window)
-        label = aggregate_label(measure.label, "distinct", window)
-        source = measure.column or measure.expression
-        features.append(
-            Feature(name, "aggregate", label, group.table, source, clock, "distinct", window)
-        )
+    for measure in measures:
+        value = known[_value_name(measure)]
+        for window in measure.windows or (None,):
+            name = feature_name(group.name, measure.name, "distinct", window)
+            columns[name] = value.nunique(where=None if window is None else known[AGE] < window)
+            label = aggregate_label(measure.label, "distinct", window)
+            source = measure.column or measure.expression
+            features.append(
+                Feature(name, "aggregate", label, group.table, source, clock, "distinct", window)
+            )
     return _Part(known.group_by(COHORT_ID).aggregate(**columns), features, set(columns))
 
 
@@ -445,35 +498,35 @@ def _day_aggregate(aggregate: str, days: ibis.Table, measure: Measure, window: i
 
 def _by_category(
     group: EventFeatures,
-    measure: Measure,
+    measures: Iterable[Measure],
     daily: ibis.Table,
     clock: str,
     vocabulary: Vocabulary,
     cohort: ibis.Table,
 ) -> _Part:
-    assert measure.by is not None
-    category = measure.by.column
-    # Without a value to sum, rows are counted.
-    value = daily[f"s_{_value_name(measure)}"]
-    total = daily.group_by(COHORT_ID, category).aggregate(value=value.sum(), n=daily["n"].sum())
-    values = measure.by.values
-    if measure.by.top is not None:
-        found = vocabulary.most_frequent(
-            f"{group.name}.{measure.name}.{category}", total, category, measure.by.top, cohort
-        )
-        values = found
     columns: dict[str, Any] = {}
     features: list[Feature] = []
-    for one in values:
-        name = f"{feature_name(group.name, measure.name, 'sum', None)}_{slug(one)}"
-        while name in columns:
-            name += "_2"
-        columns[name] = total["value"].sum(where=total[category].cast("string") == one)
-        label = label_of_category(measure.label, one)
-        features.append(
-            Feature(name, "aggregate", label, group.table, measure.column, clock, "sum", None, one)
-        )
-    part = total.group_by(COHORT_ID).aggregate(**columns) if columns else cohort.select(COHORT_ID)
+    for measure in measures:
+        assert measure.by is not None
+        category = measure.by.column
+        # Without a value to sum, rows are counted.
+        value = daily[f"s_{_value_name(measure)}"]
+        values = measure.by.values
+        if measure.by.top is not None:
+            rows = daily.group_by(COHORT_ID, category).aggregate(n=daily["n"].sum())
+            name = f"{group.name}.{measure.name}.{category}"
+            values = vocabulary.most_frequent(name, rows, category, measure.by.top, cohort)
+        for one in values:
+            name = f"{feature_name(group.name, measure.name, 'sum', None)}_{slug(one)}"
+            while name in columns:
+                name += "_2"
+            columns[name] = value.sum(where=daily[category].cast("string") == one)
+            label = label_of_category(measure.label, one)
+            source = measure.column or measure.expression
+            features.append(
+                Feature(name, "aggregate", label, group.table, source, clock, "sum", None, one)
+            )
+    part = daily.group_by(COHORT_ID).aggregate(**columns) if columns else cohort.select(COHORT_ID)
     return _Part(part, features, set(columns))
 
 

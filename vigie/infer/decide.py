@@ -20,9 +20,7 @@ MAX_OUTCOMES = 20
 RARE_ROWS = 50
 _RESERVED = {*COHORT_COLUMNS, ROW_ID, "vigie_order"}
 # customer_id, PassengerId, ID, "row number"; not idle, and not paid.
-_ID_NAME = re.compile(
-    r"(?i:(^|[_\s.-])(id|ids|key|uuid|guid|nr|no|number|code|index)$)|[a-z]I[dD]$"
-)
+ID_NAME = re.compile(r"(?i:(^|[_\s.-])(id|ids|key|uuid|guid|nr|no|number|code|index)$)|[a-z]I[dD]$")
 # A column called like an identifier that has fewer different values than this share of its rows
 # tells kinds apart, not things.
 ID_SHARE = 0.5
@@ -85,13 +83,15 @@ class Decisions:
         return self.names[profile.place]
 
 
-def decide(profile: FileProfile, wishes: Wishes, ask: Ask) -> Decisions:
+def decide(profile: FileProfile, wishes: Wishes, ask: Ask, *, known_key: bool = False) -> Decisions:
     """Decide what the columns mean.
 
     Parameters
     ----------
     ask
         Puts a question with its possible answers to a person; None where nobody answers.
+    known_key
+        Whether the key is known from elsewhere, so that none is looked for unless it is wished.
 
     Raises
     ------
@@ -102,7 +102,8 @@ def decide(profile: FileProfile, wishes: Wishes, ask: Ask) -> Decisions:
     for name in wishes.leave_out:
         _column(profile, name, "--leave-out")
     made.outcome = _choose_outcome(profile, wishes, ask, made.notes)
-    made.key = _choose_key(profile, wishes, made.outcome, made.notes)
+    if not known_key or wishes.id is not None:
+        made.key = _choose_key(profile, wishes, made.outcome, made.notes)
     made.group = _choose_group(profile, made, made.notes)
     for column in profile.columns:
         if column is made.key or column is made.outcome.column:
@@ -163,6 +164,14 @@ def _column(profile: FileProfile, name: str, option: str) -> Profile:
         _("There is no column called {name!r}.").format(name=name),
         where=option,
         fix=with_nearest(there, name, names),
+    )
+
+
+def has_outcome_by_name(profile: FileProfile) -> bool:
+    """Whether a file has a column that is called like an outcome and has few values."""
+    return any(
+        one.name.lower().replace(" ", "_") in _TARGET_NAMES and 2 <= one.distinct <= MAX_OUTCOMES
+        for one in profile.columns
     )
 
 
@@ -289,7 +298,7 @@ def _choose_key(
         if one.is_unique and one.type in ("integer", "text") and one is not outcome.column
     ]
     # Without a name, it is the numbers that a statistics program gave its rows.
-    named = [one for one in unique if _ID_NAME.search(one.name) or not one.name]
+    named = [one for one in unique if ID_NAME.search(one.name) or not one.name]
     if named:
         name = declared_names(profile.columns)[named[0].place]
         notes.append(_("{name} is the key: each row has its own").format(name=name))
@@ -307,7 +316,7 @@ def _choose_group(profile: FileProfile, made: Decisions, notes: list[str]) -> Pr
     said = _("rows with the same {name} are kept together: they are about the same thing")
     for column in profile.columns:
         taken = made.outcome is not None and column is made.outcome.column
-        if column is made.key or taken or column.is_unique or not _ID_NAME.search(column.name):
+        if column is made.key or taken or column.is_unique or not ID_NAME.search(column.name):
             continue
         if column.type in ("integer", "text") and column.distinct > ID_SHARE * column.rows:
             notes.append(said.format(name=made.name(column)))
@@ -337,9 +346,23 @@ def _why_no_category(column: Profile) -> str | None:
     return None
 
 
+def why_no_feature(column: Profile) -> str | None:
+    """Return why a column of events says nothing that features can be made of; None where it may.
+
+    Of a text with many values, how many different ones there were still counts.
+    """
+    if column.distinct <= 1 and not (column.distinct and column.missing):
+        return _("has the same value everywhere") if column.distinct else _("is empty")
+    if column.is_unique and column.type == "text":
+        return _("identifies the row")
+    if column.type == "integer" and ID_NAME.search(column.name):
+        return _("is called like an identifier")
+    return None
+
+
 def _is_counter(column: Profile) -> bool:
     """Whether a whole number with no two alike is called like an identifier."""
-    return column.type == "integer" and bool(_ID_NAME.search(column.name) or not column.name)
+    return column.type == "integer" and bool(ID_NAME.search(column.name) or not column.name)
 
 
 def categories(column: Profile) -> tuple[str, ...]:

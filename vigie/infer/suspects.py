@@ -25,8 +25,8 @@ def single_aucs(
 ) -> dict[str, float]:
     """Return for each column the AUC (0.5 to 1) that it alone has for the outcome.
 
-    Of a number, its order counts, with missing ones below all others; of a text, the share of bad
-    outcomes among other rows with the same text.
+    Of a number, its order counts, with missing ones at the end that tells more; of a text, the
+    share of bad outcomes among other rows with the same text.
     """
     import numpy as np
 
@@ -48,10 +48,11 @@ def single_aucs(
     for one, values in zip(columns, arrays[1:], strict=True):
         kept = values[known]
         if one.type in ("integer", "number"):
-            scores = _numbers(kept, profile)
+            numbers = _numbers(kept, profile)
+            high = np.where(np.isinf(numbers), np.inf, numbers)
+            found[one.name] = max(_auc(numbers, labels), _auc(high, labels))
         else:
-            scores = _shares_of_others(kept, labels)
-        found[one.name] = _auc(scores, labels)
+            found[one.name] = _auc(_shares_of_others(kept, labels), labels)
     return found
 
 
@@ -102,6 +103,6 @@ def _auc(scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8]) -> float
     import numpy as np
     from sklearn.metrics import roc_auc_score
 
-    finite = np.where(np.isinf(scores), np.finfo(np.float64).min, scores)
+    finite = np.nan_to_num(scores)
     value = float(roc_auc_score(labels, finite))
     return max(value, 1 - value)

@@ -14,6 +14,7 @@ import numpy as np
 
 from vigie.errors import DataError, SettingsError
 from vigie.i18n import _
+from vigie.names import shown_periods
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 UNLABELLED = -1
 # Fewer rows of a class than this on either side, and neither a fit nor a figure means anything.
 MIN_ROWS_PER_CLASS = 2
+# Where periods are as short as days, several of the latest make the hold-out.
+MIN_HOLDOUT_SHARE = 0.05
 
 HoldoutKind = Literal["latest", "grouped"]
 
@@ -92,9 +95,8 @@ class Split:
                 train=train, holdout=holdout
             )
         sentence = _("trained on {train} earlier rows, judged on {holdout} rows of {periods}")
-        text = sentence.format(
-            train=train, holdout=holdout, periods=", ".join(self.holdout_periods)
-        )
+        periods = shown_periods(self.holdout_periods)
+        text = sentence.format(train=train, holdout=holdout, periods=periods)
         if len(self.left_out_rows) > self.early_rows:
             text += "; " + _("{count} earlier rows of the same persons left out").format(
                 count=f"{len(self.left_out_rows) - self.early_rows:,}"
@@ -218,7 +220,7 @@ def _latest(
     drop_repeaters: bool,
     known: Known | None,
 ) -> Split | None:
-    """Hold out the latest period, and those before it while the hold-out lacks a class."""
+    """Hold out the latest period, and those before it while the hold-out lacks rows."""
     found = np.unique(periods[labelled])
     for first in range(len(found) - 1, 0, -1):
         late = periods[labelled] >= found[first]
@@ -232,7 +234,7 @@ def _latest(
         keep &= ~early
         if not _has_both(labels[earlier[keep]]):
             return None
-        if _has_both(labels[holdout]):
+        if _has_both(labels[holdout]) and len(holdout) >= MIN_HOLDOUT_SHARE * len(labelled):
             return Split(
                 kind="latest",
                 train_rows=earlier[keep],

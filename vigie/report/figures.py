@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vigie.i18n import _, use_language
+from vigie.names import shown_periods
 from vigie.pipeline.artifacts import atomic_write
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class FigureText:
 
     def judged_on(self, rows: int) -> str:
         """Return the line under a title: how many rows, of when, as known when."""
-        periods = ", ".join(self.split.get("holdout_periods", ()))
+        periods = shown_periods(self.split.get("holdout_periods", ()))
         parts = [
             _("{count} hold-out rows of {periods}").format(count=self.count(rows), periods=periods)
             if periods
@@ -331,7 +332,7 @@ def _figure(
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     heading = textwrap.wrap(title, int(width * 5.6))
-    below = textwrap.wrap(subtitle, int(width * 8.4))
+    below = textwrap.wrap(subtitle, int(width * 8.4), max_lines=3, placeholder=" …")
     # The words keep their place in inches; the axes and their labels share what is left.
     top = 0.25 + 0.32 * len(heading) + 0.26 * len(below)
     bottom = 0.75 if text.generated else 0.1
