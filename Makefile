@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-.PHONY: run test faults lint format bench setup setup-dev lock messages clean
+.PHONY: run test faults fuzz lint format bench setup setup-dev lock messages clean
 
 run: setup
 	$(BIN)/python -m src.pipeline.orchestrator --mode dev
@@ -21,6 +21,11 @@ test: setup-dev
 faults: setup-dev
 	VIGIE_FAULTS_KILLS=$${VIGIE_FAULTS_KILLS:-2000} $(BIN)/python -m pytest -n 2 --dist worksteal -q \
 		tests/acceptance/faults $(PYTEST_ARGS)
+
+# Spoilt files, ten times as many as in `make test`.
+fuzz: setup-dev
+	VIGIE_FUZZ_INPUTS=$${VIGIE_FUZZ_INPUTS:-100000} $(BIN)/python -m pytest -n 2 -q tests/fuzz \
+		$(PYTEST_ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff check .

@@ -69,7 +69,7 @@ def estimate_needs(raw_bytes: int, *, embedded: bool, engine_bytes: int) -> Need
 
 def uncompressed_bytes(files: Iterable[RawFile]) -> int:
     """Return the size of all raw files as plain CSV."""
-    return sum(_uncompressed(file) for file in files)
+    return sum(_uncompressed(part) for file in files for part in file.parts)
 
 
 def _uncompressed(file: RawFile) -> int:

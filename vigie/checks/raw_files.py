@@ -17,7 +17,7 @@ NAME = "raw"
 def check_raw(context: CheckContext) -> Iterator[Finding]:
     """Find out whether every table has its raw file, and whether dev read the same ones."""
     source = context.raw.locate()
-    files = {file.path for file in source.files.values()}
+    files = {part.path for file in source.files.values() for part in file.parts}
     count = ngettext("{count} file", "{count} files", len(files)).format(count=len(files))
     shown = _("{count}, {size} of CSV, in {folder}").format(
         count=count,

@@ -41,6 +41,25 @@ class Header:
     extra: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class LineCount:
+    """Lines by their ends, counted while the file passes by."""
+
+    ends: int = 0
+    last: bytes = b""
+
+    def add(self, block: bytes) -> None:
+        """Count the next piece of the file."""
+        if block:
+            self.ends += block.count(b"\n")
+            self.last = block[-1:]
+
+    @property
+    def lines(self) -> int:
+        """How many lines there are, the last one whether it is ended or not."""
+        return self.ends + (self.last not in (b"", b"\n"))
+
+
 class NotUtf8(Exception):
     """The bytes are not UTF-8 (internal signal to read the file again as cp1252)."""
 
@@ -177,20 +196,23 @@ def copy_as_utf8(path: Path, scratch: Path, *, encoding: str, where: str) -> Pat
 
 
 @contextmanager
-def verified(path: Path, where: str) -> Iterator[None]:
+def verified(path: Path, where: str) -> Iterator[LineCount]:
     """Check a gzip stream to its end beside the block; DuckDB takes a broken-off one for whole.
 
-    Its beginning is looked at before the block: a bomb is not even begun.
+    Its beginning is looked at before the block: a bomb is not even begun. What is yielded counts
+    the stream's lines by the end of the block; those of a plain file are not counted.
     """
+    counted = LineCount()
     if not path.name.lower().endswith(".gz"):
-        yield
+        yield counted
         return
     faults: list[Exception] = []
     with path.open("rb") as packed, gzip.open(packed) as opened:
 
         def drain(most: float) -> None:
             try:
-                while opened.tell() < most and opened.read(_CHUNK):
+                while opened.tell() < most and (block := opened.read(_CHUNK)):
+                    counted.add(block)
                     refuse_bomb(opened.tell(), packed.tell(), where)
             except (OSError, EOFError, zlib.error, DataError) as error:
                 faults.append(error)
@@ -202,7 +224,7 @@ def verified(path: Path, where: str) -> Iterator[None]:
         )
         thread.start()
         try:
-            yield
+            yield counted
         finally:
             thread.join()
             _raise_first(faults, where)

@@ -6,14 +6,18 @@ import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vigie.data.raw_files import RawFile
 from vigie.data.read_csv import ReadResult, Rejected, read_csv_to_parquet
 from vigie.dataset.spec import Dataset
-from vigie.engine import open_duckdb
+from vigie.engine import open_duckdb, scan_parquet, to_parquet
 from vigie.errors import TooManyRejected
 from vigie.i18n import _
 from vigie.spreadsheet import harmless_text
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +63,28 @@ def extract_tables(
     """
     scratch = folder / ".scratch"
     scratch.mkdir()
-    sizes = {name: file.path.stat().st_size for name, file in raw.items()}
+    sizes = {
+        name: sum(part.path.stat().st_size for part in file.parts) for name, file in raw.items()
+    }
     done = 0
     extracted: dict[str, ExtractedTable] = {}
     with open_duckdb(threads=threads, memory_limit=memory_limit, spill=scratch) as connection:
         for name, table in dataset.tables.items():
-            where = raw[name].describe(project)
-            result = read_csv_to_parquet(
-                connection,
-                raw[name],
-                table,
-                folder / f"{name}.parquet",
-                scratch=scratch,
-                where=where,
-            )
-            if result.rejected:
-                write_rejected(folder / "rejected" / f"{name}.csv", where, result.rejected)
+            read: dict[str, ReadResult] = {}
+            for number, part in enumerate(raw[name].parts):
+                where = part.describe(project)
+                target = folder / f"{name}.parquet" if not number else _part(scratch, number)
+                read[where] = read_csv_to_parquet(
+                    connection, part, table, target, scratch=scratch, where=where
+                )
+            if len(read) > 1:
+                _join_parts(connection, folder / f"{name}.parquet", scratch, len(read))
+            rejected = {where: result.rejected for where, result in read.items()}
+            if any(rejected.values()):
+                write_rejected(folder / "rejected" / f"{name}.csv", rejected)
             limit = max_rejected if table.max_rejected is None else table.max_rejected
-            check_rejected(name, where, result, limit)
-            extracted[name] = ExtractedTable(
-                where, result.rows, len(result.rejected), result.extra_columns, result.encoding
-            )
+            check_rejected(name, read, limit)
+            extracted[name] = _summed(read)
             done += sizes[name]
             if on_table:
                 on_table(name, done / max(1, sum(sizes.values())))
@@ -89,7 +94,34 @@ def extract_tables(
     return extracted
 
 
-def write_rejected(path: Path, where: str, rejected: list[Rejected]) -> None:
+def _part(scratch: Path, number: int) -> Path:
+    return scratch / f"part-{number}.parquet"
+
+
+def _join_parts(
+    connection: duckdb.DuckDBPyConnection, target: Path, scratch: Path, parts: int
+) -> None:
+    """Put the rows of several files one after the other, in the files' order."""
+    first = target.rename(_part(scratch, 0))
+    paths = [first, *(_part(scratch, number) for number in range(1, parts))]
+    rows = " UNION ALL BY NAME ".join(f"SELECT * FROM {scan_parquet(path)}" for path in paths)
+    connection.execute(f"COPY ({rows}) TO {to_parquet(target)}")
+    for path in paths:
+        path.unlink()
+
+
+def _summed(read: Mapping[str, ReadResult]) -> ExtractedTable:
+    extra = dict.fromkeys(name for result in read.values() for name in result.extra_columns)
+    return ExtractedTable(
+        ", ".join(read),
+        sum(result.rows for result in read.values()),
+        sum(len(result.rejected) for result in read.values()),
+        tuple(extra),
+        ", ".join(dict.fromkeys(result.encoding for result in read.values())),
+    )
+
+
+def write_rejected(path: Path, rejected: Mapping[str, list[Rejected]]) -> None:
     """Write the rows set aside: file, line, reason and the row as it stood.
 
     A row that a spreadsheet would run has an apostrophe before it.
@@ -98,18 +130,22 @@ def write_rejected(path: Path, where: str, rejected: list[Rejected]) -> None:
     with path.open("w", encoding="utf-8", newline="") as opened:
         writer = csv.writer(opened, lineterminator="\n")
         writer.writerow(["file", "line", "reason", "text"])
-        writer.writerows([where, one.line, one.reason, harmless_text(one.text)] for one in rejected)
+        for where, rows in rejected.items():
+            writer.writerows([where, one.line, one.reason, harmless_text(one.text)] for one in rows)
 
 
-def check_rejected(name: str, where: str, result: ReadResult, max_rejected: float) -> None:
+def check_rejected(name: str, read: Mapping[str, ReadResult], max_rejected: float) -> None:
     """Raise ``TooManyRejected`` where more of a table is set aside than is bearable."""
-    total = result.rows + len(result.rejected)
-    if len(result.rejected) <= max_rejected * total:
+    rejected = sum(len(result.rejected) for result in read.values())
+    total = rejected + sum(result.rows for result in read.values())
+    if rejected <= max_rejected * total:
         return
-    first = result.rejected[0]
+    where, first = next(
+        (where, result.rejected[0]) for where, result in read.items() if result.rejected
+    )
     raise TooManyRejected(
         _("{rejected} of {total} rows of {table} don't fit the declaration.").format(
-            rejected=len(result.rejected), total=total, table=name
+            rejected=rejected, total=total, table=name
         ),
         where=_("{file}, line {line}: {reason}: {text}").format(
             file=where, line=first.line, reason=first.reason, text=first.text[:120]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from vigie.dataset.spec import Dataset
@@ -18,11 +19,20 @@ SUFFIXES = (".csv.gz", ".csv")
 
 @dataclass(frozen=True, slots=True)
 class RawFile:
-    """The one place where a table's rows stand; `member` is its name inside a zip archive."""
+    """Where a table's rows stand; `member` is its name inside a zip archive.
+
+    ``more`` are the other files of a table whose rows are spread over several, in their order.
+    """
 
     table: str
     path: Path
     member: str | None = None
+    more: tuple[RawFile, ...] = ()
+
+    @property
+    def parts(self) -> tuple[RawFile, ...]:
+        """All files of the table, each on its own."""
+        return (replace(self, more=()), *self.more)
 
     @property
     def compressed(self) -> bool:
@@ -45,28 +55,40 @@ def find_raw_files(folder: Path, dataset: Dataset) -> dict[str, RawFile]:
     DataError
         When a table has two files, or an archive cannot be read.
     """
-    wanted = {table.file.lower(): name for name, table in dataset.tables.items()}
-    found: dict[str, list[RawFile]] = {}
+    wanted = {name: table.file.lower() for name, table in dataset.tables.items()}
+    # A file that is called for by its name is no part of another table's pattern.
+    plain = {stem for stem in wanted.values() if not is_pattern(stem)}
+    found: dict[str, dict[str, list[RawFile]]] = {}
     for candidate in _candidates(folder):
         name = (candidate.member or candidate.path.name).rsplit("/", 1)[-1].lower()
-        for suffix in SUFFIXES:
-            if name.endswith(suffix):
-                table = wanted.get(name.removesuffix(suffix))
-                if table is not None:
-                    found.setdefault(table, []).append(
-                        RawFile(table, candidate.path, candidate.member)
-                    )
-                break
-    for table, files in found.items():
-        if len(files) > 1:
-            raise DataError(
-                _("Table {table!r} has two raw files; which one counts can't be told.").format(
-                    table=table
-                ),
-                where=", ".join(file.describe(folder.parent.parent) for file in files),
-                fix=_("Move all but one out of {folder}.").format(folder=folder),
-            )
-    return {table: files[0] for table, files in found.items()}
+        suffix = next((one for one in SUFFIXES if name.endswith(one)), "")
+        stem = name.removesuffix(suffix)
+        for table, pattern in wanted.items():
+            matches = is_pattern(pattern) and stem not in plain and fnmatchcase(stem, pattern)
+            if suffix and (stem == pattern or matches):
+                file = RawFile(table, candidate.path, candidate.member)
+                found.setdefault(table, {}).setdefault(stem, []).append(file)
+    for table, stems in found.items():
+        for files in stems.values():
+            if len(files) > 1:
+                raise DataError(
+                    _("Table {table!r} has two raw files; which one counts can't be told.").format(
+                        table=table
+                    ),
+                    where=", ".join(file.describe(folder.parent.parent) for file in files),
+                    fix=_("Move all but one out of {folder}.").format(folder=folder),
+                )
+    return {table: _together(stems) for table, stems in found.items()}
+
+
+def is_pattern(stem: str) -> bool:
+    """Whether a declared file name stands for several files."""
+    return "*" in stem or "?" in stem
+
+
+def _together(stems: Mapping[str, list[RawFile]]) -> RawFile:
+    first, *others = (files[0] for _stem, files in sorted(stems.items()))
+    return replace(first, more=tuple(others))
 
 
 def require_all(found: Mapping[str, RawFile], folder: Path, dataset: Dataset) -> None:
@@ -129,8 +151,9 @@ def raw_state(found: Mapping[str, RawFile], digest: Callable[[Path], str]) -> st
     """
     if not found:
         return None
-    hashes = {path: digest(path) for path in {file.path for file in found.values()}}
+    parts = [(table, part) for table, file in sorted(found.items()) for part in file.parts]
+    hashes = {path: digest(path) for path in {part.path for _table, part in parts}}
     total = hashlib.sha256()
-    for table, file in sorted(found.items()):
-        total.update(f"{table}\0{file.member or ''}\0{hashes[file.path]}\0".encode())
+    for table, part in parts:
+        total.update(f"{table}\0{part.member or ''}\0{hashes[part.path]}\0".encode())
     return total.hexdigest()

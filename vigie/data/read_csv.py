@@ -17,13 +17,23 @@ from vigie.data.csv_file import (
     MixedLineEnds,
     NotUtf8,
     copy_as_utf8,
+    open_bytes,
     plain_path,
     read_header,
     verified,
 )
 from vigie.data.raw_files import RawFile
+from vigie.data.records import copy_plainly, count_lines, count_records, encoding_of
 from vigie.dataset.spec import Column, Dialect, Table
-from vigie.engine import count_rows, quote_name, quote_text, scan_parquet, to_parquet
+from vigie.engine import (
+    count_rows,
+    open_duckdb,
+    quote_name,
+    quote_text,
+    scan_parquet,
+    to_parquet,
+)
+from vigie.errors import DataError
 from vigie.i18n import _
 
 if TYPE_CHECKING:
@@ -86,24 +96,98 @@ def read_csv_to_parquet(
         When a declared column is missing or the file is not a CSV.
     """
     with plain_path(raw, scratch, where) as path:
-        if table.csv.encoding is not None:
-            return _read_encoded(connection, path, table, target, scratch, where)
-        header = read_header(path, table, where)
-        with verified(path, where):
-            try:
-                return _read(connection, path, header, table, target, "utf-8")
-            except NotUtf8:
-                copy = copy_as_utf8(path, scratch, encoding="cp1252", where=where)
-            except MixedLineEnds:
-                copy = copy_as_utf8(path, scratch, encoding="utf-8", where=where)
-            encoding = "cp1252" if copy.name.endswith("cp1252") else "utf-8"
-            try:
-                return _read(connection, copy, header, table, target, encoding)
-            except NotUtf8:
-                again = copy_as_utf8(path, scratch, encoding="cp1252", where=where)
-                return _read(connection, again, header, table, target, "cp1252")
-            finally:
-                copy.unlink(missing_ok=True)
+        encoding = table.csv.encoding or "utf-8"
+        try:
+            if table.csv.encoding is not None:
+                result = _read_encoded(connection, path, table, target, scratch, where)
+                lines = 0
+            else:
+                with verified(path, where) as counted:
+                    result = _read_guessing(connection, path, table, target, scratch, where)
+                lines = counted.lines or count_lines(path)
+        except _read_faults():
+            # Neither happens with well-formed files; the engine's connection may be broken now.
+            encoding = table.csv.encoding or encoding_of(path)
+        else:
+            encoding = result.encoding
+            if _is_whole(result, lines, path, table, where):
+                return result
+        return _read_plainly(path, table, target, encoding, scratch, where)
+
+
+def _read_faults() -> tuple[type[Exception], ...]:
+    import duckdb
+
+    engine = (duckdb.InternalException, duckdb.FatalException, duckdb.InvalidInputException)
+    return (NotUtf8, MixedLineEnds, *engine)
+
+
+def _read_guessing(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    table: Table,
+    target: Path,
+    scratch: Path,
+    where: str,
+) -> ReadResult:
+    """Read a file as UTF-8, else as cp1252; with one kind of line end."""
+    header = read_header(path, table, where)
+    try:
+        return _read(connection, path, header, table, target, "utf-8")
+    except NotUtf8:
+        copy = copy_as_utf8(path, scratch, encoding="cp1252", where=where)
+    except MixedLineEnds:
+        copy = copy_as_utf8(path, scratch, encoding="utf-8", where=where)
+    encoding = "cp1252" if copy.name.endswith("cp1252") else "utf-8"
+    try:
+        return _read(connection, copy, header, table, target, encoding)
+    except NotUtf8:
+        again = copy_as_utf8(path, scratch, encoding="cp1252", where=where)
+        return _read(connection, again, header, table, target, "cp1252")
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _is_whole(result: ReadResult, lines: int, path: Path, table: Table, where: str) -> bool:
+    """Whether every record of the file was read or set aside."""
+    total = result.rows + len(result.rejected)
+    if lines - int(table.csv.header) == total:
+        return True
+    # Line ends inside of quotes, blank lines, other line ends: counted by records then.
+    header = read_header(path, table, where) if table.csv.encoding is None else None
+    if header is None:
+        header = Header((), table.csv.delimiter or ",")
+    return count_records(path, header, table.csv, result.encoding) == total
+
+
+def _read_plainly(
+    path: Path, table: Table, target: Path, encoding: str, scratch: Path, where: str
+) -> ReadResult:
+    """Read a copy in which nothing is left to guess.
+
+    Raises
+    ------
+    DataError
+        When rows would be lost even so.
+    """
+    header = read_header(path, table, where)
+    copy = scratch / f"{path.name.split('.')[0]}.csv.plain"
+    plain = table.model_copy(update={"csv": table.csv.model_copy(update={"quote": '"'})})
+    try:
+        expected = copy_plainly(path, copy, header, table.csv, encoding, where)
+        with open_duckdb(threads=1) as connection:
+            result = _read(connection, copy, header, plain, target, encoding, plainly=True)
+    finally:
+        copy.unlink(missing_ok=True)
+    if result.rows + len(result.rejected) == expected:
+        return result
+    raise DataError(
+        _("The file can't be read without losing rows: {read} of {rows} are accounted for.").format(
+            read=result.rows + len(result.rejected), rows=expected
+        ),
+        where=where,
+        fix=_("Open it in the program that made it and export it again, with fields in quotes."),
+    )
 
 
 def _read_encoded(
@@ -131,6 +215,8 @@ def _read(
     table: Table,
     target: Path,
     encoding: str,
+    *,
+    plainly: bool = False,
 ) -> ReadResult:
     """Read a file whose every row fits in one pass; look closer only where one doesn't."""
     _forget_rejects(connection)
@@ -138,9 +224,9 @@ def _read(
         if not table.csv.plain_numbers:
             raise _BadValue
         _run(connection, f"COPY ({_fast_sql(path, header, table)}) TO {to_parquet(target)}")
-        rejected = _structural_rejects(connection)
+        rejected = _structural_rejects(connection, path, plainly=plainly)
     except _BadValue:
-        rejected = _read_closely(connection, path, header, table, target)
+        rejected = _read_closely(connection, path, header, table, target, plainly=plainly)
     rows = count_rows(connection, scan_parquet(target))
     return ReadResult(rows, rejected, header.extra, encoding)
 
@@ -176,6 +262,8 @@ def _read_closely(
     header: Header,
     table: Table,
     target: Path,
+    *,
+    plainly: bool,
 ) -> list[Rejected]:
     """Read everything as text, set aside the rows with a bad value, keep the others."""
     _forget_rejects(connection)
@@ -203,7 +291,7 @@ def _read_closely(
         f"CASE WHEN vigie_fault IS NOT NULL THEN {text} END AS vigie_text FROM {source}) "
         f"TO {to_parquet(flagged)}",
     )
-    structural = _structural_rejects(connection)
+    structural = _structural_rejects(connection, path, plainly=plainly)
     bad = connection.execute(
         f"SELECT vigie_record, vigie_fault, vigie_text FROM {scan_parquet(flagged)} "
         "WHERE vigie_fault IS NOT NULL ORDER BY vigie_record"
@@ -299,14 +387,19 @@ def _in_file_order(structural: list[Rejected], bad: list[tuple[int, str, str]]) 
     return sorted(rejected, key=lambda one: one.line)
 
 
-def _structural_rejects(connection: duckdb.DuckDBPyConnection) -> list[Rejected]:
+def _structural_rejects(
+    connection: duckdb.DuckDBPyConnection, path: Path, *, plainly: bool
+) -> list[Rejected]:
+    """Return the rows that don't have the columns; unless `plainly`, look at why."""
     rows = connection.execute(
         "SELECT line, first(error_type), first(column_name), first(csv_line) "
         "FROM reject_errors GROUP BY line ORDER BY line"
     ).fetchall()
     if any(kind == "INVALID ENCODING" for _line, kind, _column, _raw in rows):
         raise NotUtf8
-    if any(kind == "UNQUOTED VALUE" and "\r" in (raw or "") for _line, kind, _column, raw in rows):
+    # Among lines that end otherwise, one is taken together with the next.
+    joined = any("\n" in (raw or "").strip() or "\r" in (raw or "") for _l, _k, _c, raw in rows)
+    if joined and not plainly and _has_carriage_returns(path):
         raise MixedLineEnds
     reasons = {
         "CAST": _("{column}: not a number"),
@@ -319,6 +412,14 @@ def _structural_rejects(connection: duckdb.DuckDBPyConnection) -> list[Rejected]
         Rejected(line, reasons.get(kind, kind.lower()).format(column=column), (raw or "")[:10_000])
         for line, kind, column, raw in rows
     ]
+
+
+def _has_carriage_returns(path: Path) -> bool:
+    with open_bytes(path) as file:
+        while block := file.read(1 << 20):
+            if b"\r" in block:
+                return True
+    return False
 
 
 def _forget_rejects(connection: duckdb.DuckDBPyConnection) -> None:

@@ -94,7 +94,8 @@ class Table(Declared):
     """A raw table: its file, its columns, keys and clock."""
 
     file: str
-    """Name of the raw file, without .csv."""
+    """Name of the raw file, without .csv. With * or ? in it, the rows of all files that match, one
+    file after the other; each must have the declared columns."""
     columns: dict[str, Column]
     """Its columns by name. Columns of the file that aren't declared are left out, and said."""
     primary_key: tuple[str, ...] = ()

@@ -230,3 +230,102 @@ def test_the_real_mini_oulad_is_read_whole(
     assert tables["student_vle"].rows == 753_564
     assert tables["student_info"].rows == 2_515
     assert not any(table.rejected for table in tables.values())
+
+
+# --- files that the engine alone would not read whole -----------------------------------------
+
+HEADER = b'"id_site","code_module","code_presentation","activity_type","week_from","week_to"'
+
+
+def one_site(number: int, more: bytes = b"") -> bytes:
+    return b'"%d","AAA","2013J","resource","",""%s' % (number, more)
+
+
+@pytest.mark.parametrize(
+    ("lines", "end", "rows", "aside"),
+    [
+        # A line that ends otherwise than the others must not swallow the next one.
+        ([one_site(1), one_site(2, b"\n" + one_site(3)), one_site(4)], b"\r\n", 4, 0),
+        # A quotation mark that isn't closed takes all up to the next one along, as one row.
+        ([one_site(1), one_site(2, b'"q\n' + one_site(3)), one_site(4)], b"\r\n", 2, 1),
+        ([one_site(1), b'"2","AAA","2013J","x', one_site(3), one_site(4)], b"\n", 2, 1),
+        ([one_site(1), b"", one_site(2), b"", b""], b"\n", 2, 0),
+        ([one_site(1), one_site(2, b",x"), b'"3","AAA"', one_site(4)], b"\n", 2, 2),
+        ([one_site(1), b'"2","AAA","2013J","a\nb","",""', one_site(3)], b"\n", 3, 0),
+    ],
+)
+def test_every_row_is_read_or_set_aside(
+    tmp_path: Path,
+    oulad: Dataset,
+    tiny_oulad: TinyOulad,
+    lines: list[bytes],
+    end: bytes,
+    rows: int,
+    aside: int,
+) -> None:
+    raw = tiny_oulad.write(tmp_path / "raw")
+    (raw / "vle.csv").write_bytes(end.join([HEADER, *lines, b""]))
+    vle = extract(raw, oulad, tmp_path / "out", max_rejected=1.0)["vle"]
+    assert (vle.rows, vle.rejected) == (rows, aside)
+    if aside:
+        with (tmp_path / "out" / "rejected" / "vle.csv").open(encoding="utf-8") as opened:
+            assert len(list(csv.DictReader(opened))) == aside
+
+
+def test_a_file_cut_off_in_the_middle_loses_its_last_line_only(
+    tmp_path: Path, oulad: Dataset, tiny_oulad: TinyOulad
+) -> None:
+    raw = tiny_oulad.write(tmp_path / "raw")
+    whole = b"\n".join([HEADER, one_site(1), one_site(2), one_site(3)])
+    (raw / "vle.csv").write_bytes(whole[:-12])
+    vle = extract(raw, oulad, tmp_path / "out", max_rejected=1.0)["vle"]
+    assert (vle.rows, vle.rejected) == (2, 1)
+    rejected = (tmp_path / "out" / "rejected" / "vle.csv").read_text("utf-8")
+    assert "a quotation mark that isn't closed" in rejected
+
+
+# --- a table in several files ------------------------------------------------------------------
+
+
+def in_parts(oulad: Dataset, **more: object) -> Dataset:
+    vle = oulad.tables["vle"].model_copy(update={"file": "vle_*", **more})
+    return oulad.model_copy(update={"tables": {**oulad.tables, "vle": vle}})
+
+
+def test_a_table_in_several_files(tmp_path: Path, oulad: Dataset, tiny_oulad: TinyOulad) -> None:
+    raw = tiny_oulad.write(tmp_path / "raw")
+    (raw / "vle.csv").unlink()
+    (raw / "vle_2014.csv").write_bytes(b"\n".join([HEADER, one_site(3), b'"4"', b""]))
+    (raw / "vle_2013.csv.gz").write_bytes(
+        gzip.compress(b"\r\n".join([HEADER + b',"new"', one_site(1, b",x"), one_site(2, b",y")]))
+    )
+    vle = extract(raw, in_parts(oulad), tmp_path / "out")["vle"]
+    assert (vle.rows, vle.rejected, vle.extra_columns) == (3, 1, ("new",))
+    assert vle.file == "raw/vle_2013.csv.gz, raw/vle_2014.csv"
+    found = pq.read_table(tmp_path / "out" / "vle.parquet")
+    assert found["id_site"].to_pylist() == [1, 2, 3]
+    rejected = (tmp_path / "out" / "rejected" / "vle.csv").read_text("utf-8")
+    assert "raw/vle_2014.csv,3,too few columns" in rejected
+
+
+def test_one_of_several_files_without_a_column_is_refused(
+    tmp_path: Path, oulad: Dataset, tiny_oulad: TinyOulad
+) -> None:
+    raw = tiny_oulad.write(tmp_path / "raw")
+    (raw / "vle.csv").rename(raw / "vle_a.csv")
+    (raw / "vle_b.csv").write_bytes(HEADER.replace(b',"week_to"', b"") + b'\n"1","A","B","c",""\n')
+    with pytest.raises(DataError, match="week_to") as caught:
+        extract(raw, in_parts(oulad), tmp_path / "out")
+    assert "vle_b.csv" in str(caught.value)
+
+
+def test_each_table_may_have_a_limit_of_its_own(
+    tmp_path: Path, oulad: Dataset, tiny_oulad: TinyOulad
+) -> None:
+    raw = tiny_oulad.write(tmp_path / "raw")
+    (raw / "vle.csv").rename(raw / "vle_a.csv")
+    with (raw / "vle_a.csv").open("ab") as opened:
+        opened.write(b'"9"\n')
+    extract(raw, in_parts(oulad, max_rejected=0.9), tmp_path / "out", max_rejected=0.0)
+    with pytest.raises(TooManyRejected, match="vle"):
+        extract(raw, in_parts(oulad, max_rejected=0.01), tmp_path / "again", max_rejected=1.0)
