@@ -91,7 +91,7 @@ class Split:
         """Return one sentence on how the rows were divided."""
         train, holdout = f"{len(self.train_rows):,}", f"{len(self.holdout_rows):,}"
         if self.kind == "grouped":
-            return _("trained on {train} rows, judged on {holdout} rows of other persons").format(
+            return _("trained on {train} rows, judged on {holdout} others").format(
                 train=train, holdout=holdout
             )
         sentence = _("trained on {train} earlier rows, judged on {holdout} rows of {periods}")

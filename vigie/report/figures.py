@@ -75,7 +75,7 @@ class FigureText:
         parts = [
             _("{count} hold-out rows of {periods}").format(count=self.count(rows), periods=periods)
             if periods
-            else _("{count} hold-out rows of persons not trained on").format(count=self.count(rows))
+            else _("{count} hold-out rows, none of them trained on").format(count=self.count(rows))
         ]
         parts += self._cutoff()
         return " · ".join(parts)
