@@ -147,6 +147,26 @@ def test_the_predictions_are_complete_sorted_and_out_of_fold(finished: Project) 
         assert row["cutoff_days"] == "180"
 
 
+def test_each_prediction_says_why(finished: Project) -> None:
+    described = json.loads(
+        (finished.folder / "data" / "processed" / "features_metadata_dev.json").read_text("utf-8")
+    )
+    labels = {feature["label"]["en"] for feature in described["features"]}
+    with (finished.folder / "reports" / "predictions_dev.csv").open(encoding="utf-8") as opened:
+        rows = list(csv.DictReader(opened))
+    for row in rows:
+        amounts = []
+        for name in ("reason_1", "reason_2", "reason_3"):
+            told = re.fullmatch(r"(.+): (.+) \(([+-]\d\.\d\d)\)", row[name])
+            assert told is not None, row[name]
+            assert told[1] in labels
+            amounts.append(abs(float(told[3])))
+        assert amounts == sorted(amounts, reverse=True)
+    # What makes somebody the riskiest of all speaks for risk, and the other way round.
+    assert "(+" in rows[0]["reason_1"]
+    assert "(-" in rows[-1]["reason_1"]
+
+
 def test_the_score_is_of_the_bad_outcome(finished: Project) -> None:
     with (finished.raw / "studentInfo.csv").open(encoding="utf-8") as opened:
         result = {

@@ -13,6 +13,8 @@ import numpy as np
 
 from vigie.errors import DataError, ModelError
 from vigie.i18n import _
+from vigie.models.explain import REASONS, Explanation, explain
+from vigie.models.reasons import reason_texts
 from vigie.pipeline.artifacts import atomic_write, write_json
 from vigie.spreadsheet import harmless_text
 
@@ -35,6 +37,7 @@ SCORE_COLUMNS = (
     "score_source",
     "model_version",
     "cutoff_days",
+    *(f"reason_{place + 1}" for place in range(REASONS)),
 )
 SCORE_DECIMALS = 6
 # A mean over trees is exact to about 15 digits; beyond the ninth, .3 may be .29999999999999993,
@@ -76,6 +79,8 @@ def score_table(
     *,
     key_columns: Sequence[str],
     group_column: str,
+    reasons: Explanation,
+    feature_names: Sequence[str],
 ) -> pa.Table:
     """Return the out-of-fold scores with the keys of their rows, as they are stored with a model.
 
@@ -85,17 +90,41 @@ def score_table(
         The key table of all rows.
     rows
         The row numbers, in `keys`, of all rows that the final model was fitted on.
-    scores, origins, folds
+    scores, origins, folds, reasons
         As in ``TrainingScores``.
+    feature_names
+        By the columns of the matrix: a later one may have them elsewhere.
     """
     import pyarrow as pa
 
     table = keys.select([*key_columns, group_column]).take(pa.array(rows))
-    return (
+    table = (
         table.append_column("score", pa.array(scores, pa.float64()))
         .append_column("origin", pa.array(origins.tolist(), pa.string()))
         .append_column("fold", pa.array(folds, pa.int32()))
+        .append_column("base", pa.array(reasons.base, pa.float64()))
     )
+    names = [*feature_names, None]
+    for place in range(REASONS):
+        told = [names[column] for column in reasons.features[:, place]]
+        table = table.append_column(f"reason_{place + 1}", pa.array(told, pa.string()))
+        amounts = pa.array(reasons.amounts[:, place], pa.float64())
+        table = table.append_column(f"amount_{place + 1}", amounts)
+    return table
+
+
+def _stored_reasons(stored: pa.Table, feature_names: Sequence[str]) -> Explanation:
+    """Return the reasons that were stored with the scores; none with those of earlier versions."""
+    found = Explanation.empty(stored.num_rows)
+    if "base" not in stored.column_names:
+        return found
+    place_of = {name: place for place, name in enumerate(feature_names)}
+    found.base[:] = stored["base"].to_numpy()
+    for place in range(REASONS):
+        told = stored[f"reason_{place + 1}"].to_pylist()
+        found.features[:, place] = [place_of.get(name, -1) for name in told]
+        found.amounts[:, place] = stored[f"amount_{place + 1}"].to_numpy()
+    return found
 
 
 def predict_table(
@@ -112,6 +141,9 @@ def predict_table(
     threshold: float,
     model_version: str,
     cutoff_days: int | None,
+    features: Sequence[Mapping[str, Any]],
+    language: str,
+    threads: int = 1,
 ) -> pa.Table:
     """Score every row; the riskiest first, then by key.
 
@@ -139,6 +171,12 @@ def predict_table(
         Bounds: below `low` is low, from `high` on is high.
     threshold
         From this score on a row is predicted at risk.
+    features
+        The features' descriptions, in the order of the columns of `X`.
+    language
+        Of the reasons: ``en`` or ``fr``.
+    threads
+        How many may be used; the result does not depend on it.
 
     Raises
     ------
@@ -148,9 +186,15 @@ def predict_table(
     import pyarrow as pa
 
     _check_lengths(keys.num_rows, len(X), len(labels))
+    place = _stored_places(keys, stored_scores, key_columns)
     scores, source, unseen = _honest_scores(
-        keys, X, labels, model, stored_scores, key_columns, group_column
+        keys, X, labels, model, stored_scores, place, group_column
     )
+    names = [feature["name"] for feature in features]
+    reasons = Explanation.empty(len(scores))
+    reasons.put(place >= 0, _stored_reasons(stored_scores, names).take(place[place >= 0]))
+    reasons.put(place < 0, explain(model, X[place < 0], threads=threads))
+    texts = reason_texts(reasons, X, features, language)
     level = np.asarray(LEVELS, dtype=object)[(scores >= low).astype(int) + (scores >= high)]
     prediction = np.where(scores >= threshold, "at_risk", "not_at_risk")
     table = keys.select(list(key_columns))
@@ -162,6 +206,7 @@ def predict_table(
         ("score_source", pa.array(source.tolist(), pa.string())),
         ("model_version", pa.array([model_version] * len(scores), pa.string())),
         ("cutoff_days", pa.array([cutoff_days] * len(scores), pa.int32())),
+        *((f"reason_{n}", pa.array(told, pa.string())) for n, told in enumerate(texts, start=1)),
     ):
         table = table.append_column(name, values)
     return table.sort_by(
@@ -175,11 +220,10 @@ def _honest_scores(
     labels: npt.NDArray[Any],
     model: Any,
     stored_scores: pa.Table,
-    key_columns: Sequence[str],
+    place: npt.NDArray[np.int64],
     group_column: str,
 ) -> tuple[FloatArray, npt.NDArray[np.object_], npt.NDArray[np.bool_]]:
     """Return each row's score, where it comes from, and whether it is out-of-fold."""
-    place = _stored_places(keys, stored_scores, key_columns)
     stored = place >= 0
     scores = np.empty(len(place))
     scores[stored] = stored_scores["score"].to_numpy()[place[stored]]
@@ -282,6 +326,13 @@ def _column_meanings(key_columns: Sequence[str]) -> dict[str, str]:
         ),
         "model_version": "Version of the saved model, from its training data and settings.",
         "cutoff_days": "Nothing known after this day is in the score.",
+        **{
+            f"reason_{place + 1}": (
+                "What speaks most for this score, its value, and what it adds to the score (or "
+                "takes from it) in the model that gave it."
+            )
+            for place in range(REASONS)
+        },
     }
 
 

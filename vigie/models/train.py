@@ -17,6 +17,7 @@ import numpy as np
 from vigie.errors import DataError, ModelError
 from vigie.i18n import _
 from vigie.models.evaluate import point_metrics
+from vigie.models.explain import Explanation, explain
 from vigie.models.predict import risk_scores
 from vigie.models.split import UNLABELLED, HoldoutKind, Known, Split, grouped_folds, holdout_split
 
@@ -60,12 +61,15 @@ class TrainingScores:
         ``"fold"`` or ``"holdout"`` per row.
     folds
         The fold, -1 for rows of the hold-out.
+    reasons
+        Why each row has its score, from the model that gave it.
     """
 
     rows: IntArray
     scores: FloatArray
     origins: npt.NDArray[np.str_]
     folds: IntArray
+    reasons: Explanation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,15 +223,15 @@ def train_forest(
     folds = grouped_folds(labels[earlier], groups[earlier], n_splits, seed, setting=folds_setting)
     total = len(labelled) + len(split.train_rows) + (n_splits - 1) * len(earlier)
     fitting = _Fitting(X, labels, params, seed, threads, total, progress)
-    score_of_row = np.full(len(labels), np.nan)
-    training_auc = _judge(fitting, split, score_of_row)
-    fold_metrics = _fit_folds(fitting, earlier, folds, score_of_row, threshold)
+    score_of_row, reasons = np.full(len(labels), np.nan), Explanation.empty(len(labels))
+    training_auc = _judge(fitting, split, score_of_row, reasons)
+    fold_metrics = _fit_folds(fitting, earlier, folds, score_of_row, reasons, threshold)
     model = fitting.fit("final", labelled)
     importances, spread = _importances(model)
     return TrainingResult(
         model=model,
         split=split,
-        scores=_training_scores(labelled, score_of_row, split, earlier, folds),
+        scores=_training_scores(labelled, score_of_row, reasons, split, earlier, folds),
         folds=fold_metrics,
         training_roc_auc=training_auc,
         train_prevalence=float((labels[split.train_rows] == 1).mean()),
@@ -238,10 +242,14 @@ def train_forest(
     )
 
 
-def _judge(fitting: _Fitting, split: Split, score_of_row: FloatArray) -> float | None:
+def _judge(
+    fitting: _Fitting, split: Split, score_of_row: FloatArray, reasons: Explanation
+) -> float | None:
     """Fit the evaluated model and score the hold-out; return its AUC on the rows it learned."""
     model = fitting.fit("evaluated", split.train_rows)
     score_of_row[split.holdout_rows] = risk_scores(model, fitting.X[split.holdout_rows])
+    held_out = fitting.X[split.holdout_rows]
+    reasons.put(split.holdout_rows, explain(model, held_out, threads=fitting.threads))
     seen = risk_scores(model, fitting.X[split.train_rows])
     return point_metrics(seen, fitting.labels[split.train_rows], 0.5)["roc_auc"]
 
@@ -251,6 +259,7 @@ def _fit_folds(
     earlier: IntArray,
     folds: IntArray,
     score_of_row: FloatArray,
+    reasons: Explanation,
     threshold: float,
 ) -> tuple[FoldMetrics, ...]:
     """Fit a model without each fold in turn and score the fold with it."""
@@ -259,12 +268,18 @@ def _fit_folds(
         rows = earlier[folds == fold]
         model = fitting.fit(f"fold {fold + 1}", earlier[folds != fold])
         score_of_row[rows] = risk_scores(model, fitting.X[rows])
+        reasons.put(rows, explain(model, fitting.X[rows], threads=fitting.threads))
         metrics.append(_fold_metrics(fold, score_of_row[rows], fitting.labels[rows], threshold))
     return tuple(metrics)
 
 
 def _training_scores(
-    labelled: IntArray, score_of_row: FloatArray, split: Split, earlier: IntArray, folds: IntArray
+    labelled: IntArray,
+    score_of_row: FloatArray,
+    reasons: Explanation,
+    split: Split,
+    earlier: IntArray,
+    folds: IntArray,
 ) -> TrainingScores:
     fold_of_row = np.full(len(score_of_row), -1, dtype=np.int64)
     fold_of_row[earlier] = folds
@@ -275,6 +290,7 @@ def _training_scores(
         scores=score_of_row[labelled],
         origins=np.where(held_out[labelled], HOLDOUT, FOLD),
         folds=fold_of_row[labelled],
+        reasons=reasons.take(labelled),
     )
 
 

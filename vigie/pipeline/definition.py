@@ -104,7 +104,7 @@ def pipeline_steps(mode: str) -> tuple[Step, ...]:
                 "scores",
             ),
             outputs=("predictions", "predictions_metadata", "predictions_table"),
-            params=("predict.low", "predict.high", "predict.threshold"),
+            params=("predict.low", "predict.high", "predict.threshold", "lang"),
             libraries=("scikit-learn", "numpy"),
         ),
     )

@@ -89,6 +89,9 @@ def _score(
         threshold=context.param("predict.threshold"),
         model_version=metadata["version"],
         cutoff_days=matrix.metadata["cutoff_days"],
+        features=matrix.metadata["features"],
+        language=context.param("lang"),
+        threads=context.services["threads"],
     )
 
 

@@ -111,6 +111,8 @@ def _save(
         result.scores.folds,
         key_columns=matrix.metadata["key"],
         group_column=GROUP_COLUMN,
+        reasons=result.scores.reasons,
+        feature_names=matrix.names,
     )
     outcomes = pa.array(matrix.labels[result.scores.rows], pa.int8())
     with atomic_write(context.output("scores").path) as path:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.models.planted import KEY, PARAMS, planted
 from vigie.errors import DataError
+from vigie.models.explain import Explanation, explain
 from vigie.models.predict import (
     SCORE_COLUMNS,
     predict_table,
@@ -22,6 +23,12 @@ from vigie.models.predict import (
 )
 from vigie.models.train import train_forest
 from vigie.spreadsheet import harmless_text, restore_text
+
+FEATURES = [
+    {"name": f"f{n}", "kind": "number", "label": {"en": f"feature {n}", "fr": f"variable {n}"}}
+    for n in range(planted().X.shape[1])
+]
+NAMES = [feature["name"] for feature in FEATURES]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +63,8 @@ def stored(data, result):
         scores.folds,
         key_columns=KEY,
         group_column="group",
+        reasons=scores.reasons,
+        feature_names=NAMES,
     )
 
 
@@ -70,6 +79,8 @@ def predict(keys, matrix, labels, result, stored, **more) -> pa.Table:
         key_columns=KEY,
         group_column="group",
         cutoff_days=90,
+        features=FEATURES,
+        language="en",
         **values,
     )
 
@@ -89,6 +100,25 @@ def test_columns_and_order(table):
     assert rows == sorted(rows)
     assert set(table["cutoff_days"].to_pylist()) == {90}
     assert set(table["model_version"].to_pylist()) == {"rf-1"}
+
+
+def test_each_row_has_the_reasons_of_the_model_that_scored_it(data, result, stored, table):
+    rows = by_student(table)
+    scores = result.scores
+    for place, row in enumerate(scores.rows):
+        column = scores.reasons.features[place, 0]
+        text = rows[row]["reason_1"]
+        assert text.startswith(f"feature {column}: ")
+        assert text.endswith(f"({scores.reasons.amounts[place, 0]:+.2f})")
+    unlabelled = np.flatnonzero(data.labels < 0)
+    own = explain(result.model, data.X[unlabelled])
+    for place, row in enumerate(unlabelled):
+        assert rows[row]["reason_1"].startswith(f"feature {own.features[place, 0]}: ")
+    # A model of an earlier version stored scores without reasons.
+    earlier = stored.select([name for name in stored.column_names if name != "base"])
+    again = by_student(predict(data.keys(), data.X, data.labels, result, earlier))
+    assert again[scores.rows[0]]["reason_1"] == ""
+    assert again[unlabelled[0]]["reason_1"]
 
 
 def test_labelled_rows_keep_the_score_of_a_model_that_did_not_see_them(data, result, table):
@@ -169,6 +199,8 @@ def test_levels_and_predictions_include_their_bounds(data, result):
         np.zeros(5, dtype=np.int64),
         key_columns=KEY,
         group_column="group",
+        reasons=Explanation.empty(5),
+        feature_names=NAMES,
     )
     rows = by_student(predict(keys, data.X[:5], data.labels[:5], result, stored))
     assert [rows[i]["risk_level"] for i in range(5)] == ["low", *["medium"] * 3, "high"]
