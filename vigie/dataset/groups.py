@@ -55,6 +55,9 @@ class AttributeFeature(Declared):
     """Its values: each makes a feature of 0 and 1."""
     top: Annotated[int, Field(gt=0)] | None = None
     """The same for so many most frequent values of the rows with an outcome."""
+    topic: Label | None = None
+    """What it is about, where several features are about the same: they count as one reason for
+    a score, and are shuffled together for their importance; left out: its own label."""
 
     @model_validator(mode="after")
     def _one_source(self) -> AttributeFeature:
@@ -104,6 +107,9 @@ class Measure(Declared):
     """One sum for each value of a category."""
     order_by: tuple[str, ...] = ()
     """What orders expected events for the aggregate last."""
+    topic: Label | None = None
+    """What it is about, where several features are about the same: they count as one reason for
+    a score, and are shuffled together for their importance; left out: its own label."""
 
 
 class EventFeatures(Declared):
@@ -181,6 +187,9 @@ class RatioFeature(Declared):
     """What people call it."""
     expression: str
     """SQL over features by their names."""
+    topic: Label | None = None
+    """What it is about, where several features are about the same: they count as one reason for
+    a score, and are shuffled together for their importance; left out: its own label."""
 
 
 FeatureGroup = Annotated[

@@ -192,6 +192,7 @@ def _attribute(
                     source,
                     group.column,
                     category=one,
+                    topic=group.topic or group.label,
                 ),
                 (value == one).fill_null(False).cast("int8"),  # noqa: FBT003
             )
@@ -200,10 +201,23 @@ def _attribute(
     if group.order:
         codes = value.cases(*[(one, code) for code, one in enumerate(group.order)], else_=None)
         feature = Feature(
-            group.name, "ordinal", group.label, source, group.column, categories=group.order
+            group.name,
+            "ordinal",
+            group.label,
+            source,
+            group.column,
+            categories=group.order,
+            topic=group.topic,
         )
         return [(feature, codes)]
-    feature = Feature(group.name, "number", group.label, source, group.column or group.expression)
+    feature = Feature(
+        group.name,
+        "number",
+        group.label,
+        source,
+        group.column or group.expression,
+        topic=group.topic,
+    )
     return [(feature, value)]
 
 
@@ -271,7 +285,17 @@ def _distinct(
             label = aggregate_label(measure.label, "distinct", window)
             source = measure.column or measure.expression
             features.append(
-                Feature(name, "aggregate", label, group.table, source, clock, "distinct", window)
+                Feature(
+                    name,
+                    "aggregate",
+                    label,
+                    group.table,
+                    source,
+                    clock,
+                    "distinct",
+                    window,
+                    topic=measure.topic or measure.label,
+                )
             )
     return _Part(known.group_by(COHORT_ID).aggregate(**columns), features, set(columns))
 
@@ -438,6 +462,7 @@ def _from_days(
                         clock,
                         aggregate,
                         window,
+                        topic=measure.topic or measure.label,
                     )
                 )
     zero = {f.name for f in features if f.aggregate in _ZERO_WHEN_NOTHING}
@@ -524,7 +549,17 @@ def _by_category(
             label = label_of_category(measure.label, one)
             source = measure.column or measure.expression
             features.append(
-                Feature(name, "aggregate", label, group.table, source, clock, "sum", None, one)
+                Feature(
+                    name,
+                    "aggregate",
+                    label,
+                    group.table,
+                    source,
+                    clock,
+                    "sum",
+                    category=one,
+                    topic=measure.topic or measure.label,
+                )
             )
     part = daily.group_by(COHORT_ID).aggregate(**columns) if columns else cohort.select(COHORT_ID)
     return _Part(part, features, set(columns))
@@ -649,6 +684,7 @@ def _expected_feature(
         measure.column or measure.expression or measure.when,
         f"{group.due_clock}, {dataset.needed_clock(group.events)!s}",
         aggregate,
+        topic=measure.topic or measure.label,
     )
 
 
@@ -658,7 +694,9 @@ def _late_feature(
     import ibis
 
     if isinstance(group, RatioFeature):
-        feature = Feature(group.name, "derived", group.label, "features", group.expression)
+        feature = Feature(
+            group.name, "derived", group.label, "features", group.expression, topic=group.topic
+        )
         return with_expressions(wide, {group.name: group.expression}), [feature]
     known = {feature.name: feature for feature in features}
     more: list[Feature] = []
@@ -684,7 +722,15 @@ def _late_feature(
         )
         more.append(
             Feature(
-                new, "rank", label, base.source, base.column, base.clock, "rank", base.window_days
+                new,
+                "rank",
+                label,
+                base.source,
+                base.column,
+                base.clock,
+                "rank",
+                base.window_days,
+                topic=base.topic or base.label,
             )
         )
     return wide.mutate(**columns), more

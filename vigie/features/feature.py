@@ -10,7 +10,7 @@ from vigie.dataset.spec import Label
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One column of the feature matrix and where it comes from."""
+    """One column of the feature matrix, where it comes from and what it is about."""
 
     name: str
     kind: str
@@ -22,9 +22,11 @@ class Feature:
     window_days: int | None = None
     category: str | None = None
     categories: tuple[str, ...] = ()
+    topic: Label | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the metadata file."""
+        topic = self.topic or self.label
         return {
             "name": self.name,
             "kind": self.kind,
@@ -36,6 +38,7 @@ class Feature:
             "window_days": self.window_days,
             "category": self.category,
             "categories": list(self.categories),
+            "topic": {"en": topic.en, "fr": topic.fr},
         }
 
 

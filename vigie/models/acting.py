@@ -25,9 +25,9 @@ def capacity_table(
 ) -> list[dict[str, Any]]:
     """Return what calling the riskiest so many would bring, one entry for each share of all rows.
 
-    Each has ``rows`` (how many are called), ``threshold`` (the lowest score among them), ``reached``
-    (how many of them are really at risk), ``precision`` (reached by called), ``recall`` (reached by
-    all at risk) and ``lift`` (precision by the share of all at risk).
+    Each has ``rows`` (how many are called), ``threshold`` (the lowest score among them),
+    ``reached`` (how many of them are really at risk), ``precision`` (reached by called),
+    ``recall`` (reached by all at risk) and ``lift`` (precision by the share of all at risk).
     """
     positive = np.asarray(labels) == 1
     order = np.argsort(-np.asarray(scores), kind="stable")

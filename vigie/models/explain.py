@@ -9,6 +9,7 @@ and is worked out once for each leaf: 24,000 rows and 200 trees take seconds, no
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,22 @@ _CELLS_PER_CHUNK = 32_000_000
 _LEAF = -1
 
 
+def topic_codes(features: Sequence[Mapping[str, Any]]) -> IntArray:
+    """Return a number for each feature, the same for features about the same thing.
+
+    Parameters
+    ----------
+    features
+        The entries of ``features_metadata_{mode}.json``.
+    """
+    topics: dict[str, int] = {}
+    codes = [
+        topics.setdefault((feature.get("topic") or feature["label"])["en"], len(topics))
+        for feature in features
+    ]
+    return np.asarray(codes, dtype=np.int64)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
     """The strongest reasons of each row.
@@ -43,7 +60,8 @@ class Explanation:
     features
         Columns of the matrix, rows x 3, the strongest first; -1 where there is none.
     amounts
-        What each adds to the score, rows x 3; negative where it speaks for the good outcome.
+        What the column's topic adds to the score, rows x 3; negative where it speaks for the good
+        outcome.
     """
 
     base: FloatArray
@@ -70,7 +88,13 @@ class Explanation:
         return Explanation(self.base[rows], self.features[rows], self.amounts[rows])
 
 
-def explain(model: Any, X: Matrix, *, threads: int = 1) -> Explanation:  # noqa: N803
+def explain(
+    model: Any,
+    X: Matrix,  # noqa: N803
+    topics: IntArray | None = None,
+    *,
+    threads: int = 1,
+) -> Explanation:
     """Return the strongest reasons for the score that `model` gives each row of `X`.
 
     Parameters
@@ -79,15 +103,20 @@ def explain(model: Any, X: Matrix, *, threads: int = 1) -> Explanation:  # noqa:
         A forest of scikit-learn's.
     X
         float32, rows x features.
+    topics
+        A number for each column: columns of one topic are one reason, with what they add together.
+        By default each stands for itself.
     threads
         How many may be used; the result does not depend on it.
     """
+    if topics is None:
+        topics = np.arange(X.shape[1])
     found = Explanation.empty(len(X))
     chunk = max(1, _CELLS_PER_CHUNK // max(1, X.shape[1]))
     for start in range(0, len(X), chunk):
         rows = slice(start, start + chunk)
         base, amounts = contributions(model, X[rows], threads=threads)
-        found.put(rows, _strongest(base, amounts))
+        found.put(rows, _strongest(base, amounts, topics))
     return found
 
 
@@ -147,14 +176,26 @@ def _credits(tree: Any, values: FloatArray, features: int) -> FloatArray:
     return credit
 
 
-def _strongest(base: float, amounts: FloatArray) -> Explanation:
-    """Return the features that add or take most, of equal ones the first."""
-    count = min(REASONS, amounts.shape[1])
-    size = np.abs(amounts)
-    order = np.argsort(-size, axis=1, kind="stable")[:, :count]
-    strongest = np.take_along_axis(amounts, order, axis=1)
+def _strongest(base: float, amounts: FloatArray, topics: IntArray) -> Explanation:
+    """Return the topics that add or take most, each by its strongest column; of equals the first.
+
+    A topic is shown by the column that does most of what the whole topic does.
+    """
+    columns = np.argsort(topics, kind="stable")
+    starts = np.r_[0, np.flatnonzero(np.diff(topics[columns])) + 1]
+    ends = np.r_[starts[1:], len(columns)]
+    together = np.add.reduceat(amounts[:, columns], starts, axis=1)
+    count = min(REASONS, len(starts))
+    order = np.argsort(-np.abs(together), axis=1, kind="stable")[:, :count]
+    strongest = np.take_along_axis(together, order, axis=1)
+    shown = np.full(order.shape, -1, dtype=np.int64)
+    for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        rows, places = np.nonzero((order == number) & (strongest != 0))
+        members = np.sort(columns[start:end])
+        pull = amounts[np.ix_(rows, members)] * np.sign(strongest[rows, places])[:, None]
+        shown[rows, places] = members[np.argmax(pull, axis=1)] if len(rows) else 0
     found = Explanation.empty(len(amounts))
     found.base[:] = base
-    found.features[:, :count] = np.where(strongest != 0, order, -1)
+    found.features[:, :count] = shown
     found.amounts[:, :count] = strongest
     return found

@@ -13,7 +13,7 @@ import numpy as np
 
 from vigie.errors import DataError, ModelError
 from vigie.i18n import _
-from vigie.models.explain import REASONS, Explanation, explain
+from vigie.models.explain import REASONS, Explanation, explain, topic_codes
 from vigie.models.reasons import reason_texts
 from vigie.pipeline.artifacts import atomic_write, write_json
 from vigie.spreadsheet import harmless_text
@@ -193,7 +193,7 @@ def predict_table(
     names = [feature["name"] for feature in features]
     reasons = Explanation.empty(len(scores))
     reasons.put(place >= 0, _stored_reasons(stored_scores, names).take(place[place >= 0]))
-    reasons.put(place < 0, explain(model, X[place < 0], threads=threads))
+    reasons.put(place < 0, explain(model, X[place < 0], topic_codes(features), threads=threads))
     texts = reason_texts(reasons, X, features, language)
     level = np.asarray(LEVELS, dtype=object)[(scores >= low).astype(int) + (scores >= high)]
     prediction = np.where(scores >= threshold, "at_risk", "not_at_risk")

@@ -115,10 +115,15 @@ class _Fitting:
     params: Mapping[str, Any]
     seed: int
     threads: int
+    topics: IntArray | None
     total_rows: int
     progress: Callable[[float], None] | None
     done_rows: int = 0
     fit_seconds: dict[str, float] = field(default_factory=dict)
+
+    def explain(self, model: Any, rows: IntArray) -> Explanation:
+        """Return why `model` scores `rows` as it does."""
+        return explain(model, self.X[rows], self.topics, threads=self.threads)
 
     def fit(self, name: str, rows: IntArray) -> Any:
         """Return a forest fitted on `rows`; on any number of threads it is the same one."""
@@ -168,6 +173,7 @@ def train_forest(
     known: Known | None = None,
     threshold: float = 0.5,
     feature_names: Sequence[str] | None = None,
+    topics: IntArray | None = None,
     folds_setting: str = "n_splits_cv",
 ) -> TrainingResult:
     """Fit the folds' models, the evaluated one and the final one; no fit is done twice.
@@ -195,6 +201,8 @@ def train_forest(
         For the folds' accuracy.
     feature_names
         Named in errors.
+    topics
+        Which columns are about the same, as in ``explain``.
     folds_setting
         The key of `n_splits`, named in errors.
 
@@ -222,7 +230,7 @@ def train_forest(
     earlier = split.period_rows
     folds = grouped_folds(labels[earlier], groups[earlier], n_splits, seed, setting=folds_setting)
     total = len(labelled) + len(split.train_rows) + (n_splits - 1) * len(earlier)
-    fitting = _Fitting(X, labels, params, seed, threads, total, progress)
+    fitting = _Fitting(X, labels, params, seed, threads, topics, total, progress)
     score_of_row, reasons = np.full(len(labels), np.nan), Explanation.empty(len(labels))
     training_auc = _judge(fitting, split, score_of_row, reasons)
     fold_metrics = _fit_folds(fitting, earlier, folds, score_of_row, reasons, threshold)
@@ -248,8 +256,7 @@ def _judge(
     """Fit the evaluated model and score the hold-out; return its AUC on the rows it learned."""
     model = fitting.fit("evaluated", split.train_rows)
     score_of_row[split.holdout_rows] = risk_scores(model, fitting.X[split.holdout_rows])
-    held_out = fitting.X[split.holdout_rows]
-    reasons.put(split.holdout_rows, explain(model, held_out, threads=fitting.threads))
+    reasons.put(split.holdout_rows, fitting.explain(model, split.holdout_rows))
     seen = risk_scores(model, fitting.X[split.train_rows])
     return point_metrics(seen, fitting.labels[split.train_rows], 0.5)["roc_auc"]
 
@@ -268,7 +275,7 @@ def _fit_folds(
         rows = earlier[folds == fold]
         model = fitting.fit(f"fold {fold + 1}", earlier[folds != fold])
         score_of_row[rows] = risk_scores(model, fitting.X[rows])
-        reasons.put(rows, explain(model, fitting.X[rows], threads=fitting.threads))
+        reasons.put(rows, fitting.explain(model, rows))
         metrics.append(_fold_metrics(fold, score_of_row[rows], fitting.labels[rows], threshold))
     return tuple(metrics)
 

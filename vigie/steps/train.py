@@ -28,6 +28,7 @@ class _Own:
 
 def run(context: StepContext) -> None:
     """Fit, and keep the model, its description and the score of every labelled row."""
+    from vigie.models.explain import topic_codes
     from vigie.models.train import train_forest
 
     matrix = read_matrix(context)
@@ -52,6 +53,7 @@ def run(context: StepContext) -> None:
             threads=context.services["threads"],
             progress=bar.advance_to,
             feature_names=matrix.names,
+            topics=topic_codes(matrix.metadata["features"]),
             folds_setting=f"modes.{context.mode}.n_splits_cv",
         )
         metadata = _save(context, matrix, own, result)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
-from vigie.models.explain import REASONS, contributions, explain
+from vigie.models.explain import REASONS, contributions, explain, topic_codes
 from vigie.models.predict import risk_scores
 from vigie.models.reasons import reason_texts, value_text
 
@@ -75,6 +75,35 @@ def test_the_strongest_come_first(
     assert (found.features[known, 0] == 2).mean() > 0.9
     bad = known & (labels == 1) & (X[:, 2] > 0.5)
     assert (found.amounts[bad, 0] > 0).all()
+
+
+def test_columns_about_the_same_are_one_reason(
+    forest: RandomForestClassifier, data: tuple[Matrix, npt.NDArray[np.int8]]
+) -> None:
+    X = data[0][:200]  # noqa: N806
+    topics = np.array([1, 0, 1, 0, 2, 2])
+    base, amounts = contributions(forest, X)
+    found = explain(forest, X, topics)
+    sums = np.stack([amounts[:, topics == topic].sum(axis=1) for topic in range(3)], axis=1)
+    assert np.allclose(base + found.amounts.sum(axis=1), forest.predict_proba(X)[:, 1], atol=1e-12)
+    for row in range(len(X)):
+        told = topics[found.features[row]]
+        assert sorted(told) == [0, 1, 2]
+        assert np.allclose(found.amounts[row], sums[row, told])
+        # A topic is shown by the column that does most of what the topic does.
+        for place in range(3):
+            members = np.flatnonzero(topics == told[place])
+            pull = amounts[row, members] * np.sign(found.amounts[row, place])
+            assert found.features[row, place] == members[np.argmax(pull)]
+
+
+def test_features_say_what_they_are_about() -> None:
+    features = [
+        {"label": {"en": "missed (number)"}, "topic": {"en": "missed"}},
+        {"label": {"en": "clicks"}},
+        {"label": {"en": "missed (share)"}, "topic": {"en": "missed"}},
+    ]
+    assert topic_codes(features).tolist() == [0, 1, 0]
 
 
 def test_fewer_features_than_reasons() -> None:
