@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+
+def model_name(kind: str) -> str:
+    """Return what a model file of a kind is called, without mode and suffix.
+
+    >>> model_name("extra_trees"), model_name("sklearn.naive_bayes.GaussianNB")
+    ('extra_trees', 'gaussian_nb')
+    """
+    last = kind.rpartition(".")[2]
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last).lower()
 
 
 @dataclass(frozen=True, slots=True)

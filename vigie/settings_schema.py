@@ -7,6 +7,7 @@ is made from them. TOML and environment variables cannot say None, so a word sta
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -112,6 +113,22 @@ Host = Annotated[str, Field(min_length=1, pattern=r"^(/[^@=\x00-\x1f]*|[^@=/\s\x
 Url = Annotated[SecretStr, AfterValidator(_check_url)]
 
 
+def _check_json_object(text: str) -> str:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise PydanticCustomError("json_object", "not a JSON object")
+    return text
+
+
+JsonObject = Annotated[str, AfterValidator(_check_json_object)]
+# The kinds that have a name, then the import path of a class: "package.module.Class".
+KINDS = ("random_forest", "extra_trees", "hist_gradient_boosting", "logistic_regression")
+Kind = Annotated[str, Field(pattern=rf"^({'|'.join(KINDS)}|[A-Za-z_]\w*(\.[A-Za-z_]\w*)+)$")]
+
+
 class Section(BaseModel):
     """Base of all sections: frozen, no unknown key, no silent conversion, no value in errors."""
 
@@ -132,7 +149,7 @@ class ModelParams(Section):
     criterion: Literal["gini", "entropy", "log_loss"] = "gini"
     max_depth: Count | None = None
     min_samples_split: Annotated[int, Field(ge=2)] | Share = 2
-    min_samples_leaf: Count | Annotated[float, Field(gt=0, lt=1)] = 5
+    min_samples_leaf: Count | Annotated[float, Field(gt=0, lt=1)] = 10
     max_features: Literal["sqrt", "log2"] | Count | Share | None = "log2"
     class_weight: Literal["balanced", "balanced_subsample"] | None = None
     max_samples: Count | Share | None = 0.5
@@ -190,6 +207,16 @@ class Evaluation(Section):
     drop_repeaters: bool = True
 
 
+class Model(Section):
+    """Which model, and when a new one takes the place of the current one."""
+
+    kind: Kind = "random_forest"
+    params: JsonObject = "{}"
+    calibrate: Literal["isotonic", "sigmoid", False] = False
+    tolerance: float = Field(default=0.005, ge=0, le=1)
+    format: Literal["pkl", "skops"] = "pkl"
+
+
 class Retention(Section):
     """How many of each are kept; the current one always is."""
 
@@ -230,6 +257,7 @@ class Settings(Section):
     modes: Modes = Modes()
     extract: Extract = Extract()
     predict: Predict = Predict()
+    model: Model = Model()
     evaluation: Evaluation = Evaluation()
     retention: Retention = Retention()
     engine: Engine = Engine()
@@ -286,6 +314,12 @@ def expected(key: str) -> str:
         "database.name": _("a name; an address goes into DATABASE_URL"),
         "database.user": _("a name; an address goes into DATABASE_URL"),
         "engine.memory_limit": _('a size such as "1GB", or "auto"'),
+        "model.kind": _("{kinds}, or the import path of a classifier").format(
+            kinds=", ".join(f'"{kind}"' for kind in KINDS)
+        ),
+        "model.params": _("a JSON object in quotes, such as {example}").format(
+            example="""'{"max_depth": 5}'"""
+        ),
     }
     if key in special:
         return special[key]
@@ -307,7 +341,7 @@ def _choices(annotation: Any, metadata: list[Any]) -> Iterator[str]:
         for argument in arguments:
             yield from _choices(argument, metadata)
     elif origin is Literal:
-        yield from (f'"{argument}"' for argument in arguments)
+        yield from ("false" if one is False else f'"{one}"' for one in arguments)
     elif annotation is bool:
         yield _("true or false")
     elif annotation in (int, float):

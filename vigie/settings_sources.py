@@ -289,7 +289,10 @@ def nearest_key(key: str) -> str | None:
         other.rpartition(".")[2]: other for other in known if other.rpartition(".")[0] == section
     }
     sibling = suggest(name, siblings)
-    return siblings[sibling] if sibling is not None else suggest(key, known)
+    if sibling is not None:
+        return siblings[sibling]
+    # In a section that there is, better the list of what it has than a guess at another.
+    return None if section and siblings else suggest(key, known)
 
 
 def _shared_parts(one: str, other: str) -> int:

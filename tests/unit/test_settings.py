@@ -93,7 +93,7 @@ def test_defaults(load: Load) -> None:
             "criterion": "gini",
             "max_depth": None,
             "min_samples_split": 2,
-            "min_samples_leaf": 5,
+            "min_samples_leaf": 10,
             "max_features": "log2",
             "class_weight": None,
             "max_samples": 0.5,

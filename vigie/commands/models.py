@@ -88,24 +88,41 @@ def rollback(
 def _table(found: list[ModelSummary]) -> list[str]:
     if not found:
         return [_("No model has been made yet.")]
-    heads = (_("VERSION"), _("TIME STAMP"), _("CV AUC"), _("AUC"), _("DAY"), _("ROWS"), _("MB"))
-    shape = "{:<1} {:<15}  {:<16}  {:>6}  {:>6}  {:>4}  {:>8}  {:>6}  {}"
+    heads = (
+        _("VERSION"),
+        _("TIME STAMP"),
+        _("DATA"),
+        _("CV AUC"),
+        _("AUC"),
+        _("DAY"),
+        _("ROWS"),
+        _("MB"),
+    )
+    wide = max(len(_("DATA")), *(len(one.dataset or "–") for one in found))
+    shape = "{:<1} {:<16}  {:<16}  {:<" + str(wide) + "}  {:>6}  {:>6}  {:>4}  {:>8}  {:>6}  {}"
     lines = [shape.format("", *heads, "")]
     lines += [
         shape.format(
             "*" if one.current else "",
             one.version or "–",
             one.stamp,
+            one.dataset or "–",
             _number(one.cv_auc, "{:.3f}"),
             _number(one.holdout_auc, "{:.3f}"),
             _number(one.cutoff_days, "{}"),
             _number(one.rows, "{:,}"),
             _number(one.size_bytes and one.size_bytes / 1e6, "{:.1f}"),
-            _("not whole: {name}").format(name=one.problem) if one.problem else "",
+            _remark(one),
         )
         for one in found
     ]
     return [line.rstrip() for line in lines]
+
+
+def _remark(one: ModelSummary) -> str:
+    if one.problem:
+        return _("not whole: {name}").format(name=one.problem)
+    return _("turned down") if one.turned_down else ""
 
 
 def _number(value: float | None, shape: str) -> str:

@@ -34,6 +34,7 @@ def run(
     explain: Flag = False,
     wait: float = 0.0,
     skip_check: Names = None,
+    accept: Flag = False,
     lang: str | None = None,
     quiet: Flag = False,
     debug: Flag = False,
@@ -63,6 +64,8 @@ def run(
         Wait so many seconds for another run of the same mode to end.
     skip_check
         Leave out these checks before production (prod goes through them first); it is recorded.
+    accept
+        Train, and make the new model the current one even if it is worse; it is recorded.
     lang
         en or fr (default: from the locale).
     quiet
@@ -85,6 +88,7 @@ def run(
         debug=debug,
         wait_seconds=wait,
         skip_check=tuple(skip_check or ()),
+        accept=accept,
         command=tuple(sys.argv),
     )
     make = _door or PipelineOrchestrator

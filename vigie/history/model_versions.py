@@ -21,7 +21,9 @@ from vigie.paths import ProjectPaths
 from vigie.pipeline.artifacts import file_sha256, json_text
 from vigie.pipeline.ledger import Ledger, Status
 
-MODEL_NAME, METADATA_NAME, SCORES_NAME = "random_forest", "model_metadata", "out_of_fold"
+METADATA_NAME, SCORES_NAME = "model_metadata", "out_of_fold"
+MODEL_SUFFIXES = (".pkl", ".skops")
+_DEFAULT_KIND = "random_forest"
 _STAMP = re.compile(r"\d{8}T\d{6}Z")
 _NAMES_SHOWN = 6
 
@@ -50,6 +52,21 @@ class ModelVersion:
         return str(self.metadata.get("version", ""))
 
     @property
+    def kind(self) -> str:
+        """What kind of model it is, as in the settings."""
+        return str(self.metadata.get("kind", _DEFAULT_KIND))
+
+    @property
+    def file_name(self) -> str:
+        """What its model file is called when it is the current one."""
+        return f"{self.model_path.stem.removesuffix('_' + self.stamp)}{self.model_path.suffix}"
+
+    @property
+    def taken(self) -> bool:
+        """Whether it became the current model when it was made."""
+        return bool((self.metadata.get("challenge") or {}).get("taken", True))
+
+    @property
     def sha256(self) -> str:
         """The digest that the model file must have."""
         return str(self.metadata.get("sha256", ""))
@@ -57,25 +74,28 @@ class ModelVersion:
 
 def list_models(versions: Path, mode: str) -> list[ModelVersion]:
     """Return every version of a mode's model, newest first, broken ones included."""
-    starts = tuple(f"{name}_{mode}_" for name in (MODEL_NAME, METADATA_NAME, SCORES_NAME))
-    stamps = {
-        path.stem.rpartition("_")[2]
-        for path in versions.glob(f"*_{mode}_*")
-        if path.name.startswith(starts)
-    }
-    found = []
-    for stamp in sorted(filter(_STAMP.fullmatch, stamps), reverse=True):
-        metadata_path = versions / f"{METADATA_NAME}_{mode}_{stamp}.json"
-        found.append(
-            ModelVersion(
-                stamp,
-                versions / f"{MODEL_NAME}_{mode}_{stamp}.pkl",
-                metadata_path,
-                versions / f"{SCORES_NAME}_{mode}_{stamp}.parquet",
-                read_json_object(metadata_path),
-            )
-        )
-    return found
+    paths: dict[str, list[Path]] = {}
+    for path in versions.glob(f"*_{mode}_*"):
+        stamp = path.stem.rpartition("_")[2]
+        if _STAMP.fullmatch(stamp) and path.stem.endswith(f"_{mode}_{stamp}"):
+            paths.setdefault(stamp, []).append(path)
+    return [_version(versions, mode, stamp, paths[stamp]) for stamp in sorted(paths, reverse=True)]
+
+
+def _version(versions: Path, mode: str, stamp: str, paths: Sequence[Path]) -> ModelVersion:
+    metadata_path = versions / f"{METADATA_NAME}_{mode}_{stamp}.json"
+    metadata = read_json_object(metadata_path)
+    there = [path.name for path in paths if path.suffix in MODEL_SUFFIXES]
+    # The name alone: whatever it says, the file is in this folder.
+    named = Path(str(metadata.get("file") or "")).name
+    name = named or next(iter(there), f"{_DEFAULT_KIND}_{mode}_{stamp}.pkl")
+    return ModelVersion(
+        stamp,
+        versions / name,
+        metadata_path,
+        versions / f"{SCORES_NAME}_{mode}_{stamp}.parquet",
+        metadata,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +104,22 @@ class ModelSummary:
 
     Parameters
     ----------
+    kind
+        What kind of model it is.
     cv_auc, holdout_auc
         Mean of the folds; of the hold-out where the model was ever evaluated.
+    dataset
+        What it learnt from.
+    turned_down
+        Whether it did not become the current model because that was better.
     problem
         What is missing for it to be rolled back to, or None.
     """
 
     version: str
     stamp: str
+    kind: str
+    dataset: str | None
     trained_at: str | None
     cv_auc: float | None
     holdout_auc: float | None
@@ -99,6 +127,7 @@ class ModelSummary:
     rows: int | None
     size_bytes: int | None
     current: bool
+    turned_down: bool
     problem: str | None
 
     def to_record(self) -> dict[str, Any]:
@@ -111,9 +140,8 @@ def summarize_models(paths: ProjectPaths) -> list[ModelSummary]:
     models = list_models(paths.model_versions, paths.mode)
     current = position_of(models, read_json_object(paths.model(METADATA_NAME, ".json")))
     metrics = _metrics_by_model(paths)
-    name = paths.model(MODEL_NAME, ".pkl").name
     return [
-        _summary(model, metrics.get(_digest(model, name), {}), current=index == current)
+        _summary(model, metrics.get(_digest(model), {}), current=index == current)
         for index, model in enumerate(models)
     ]
 
@@ -123,6 +151,8 @@ def _summary(model: ModelVersion, metrics: Mapping[str, Any], *, current: bool) 
     return ModelSummary(
         version=model.version,
         stamp=model.stamp,
+        kind=model.kind,
+        dataset=metadata.get("dataset"),
         trained_at=metadata.get("trained_at"),
         cv_auc=metadata.get("cross_validation", {}).get("mean", {}).get("roc_auc"),
         holdout_auc=metrics.get("roc_auc"),
@@ -130,6 +160,7 @@ def _summary(model: ModelVersion, metrics: Mapping[str, Any], *, current: bool) 
         rows=metadata.get("counts", {}).get("rows"),
         size_bytes=metadata.get("size_bytes"),
         current=current,
+        turned_down=not model.taken,
         problem=broken_part(model),
     )
 
@@ -144,16 +175,16 @@ def _metrics_by_model(paths: ProjectPaths) -> dict[str, Mapping[str, Any]]:
     }
 
 
-def metadata_as_current(model: ModelVersion, file_name: str) -> str:
-    """Return the text of a version's metadata for when its model is called `file_name`.
+def metadata_as_current(model: ModelVersion) -> str:
+    """Return the text of a version's metadata for when it is the current model.
 
     Byte for byte what the training wrote beside the original: it is found in the ledger so.
     """
-    return json_text({**model.metadata, "file": file_name})
+    return json_text({**model.metadata, "file": model.file_name})
 
 
-def _digest(model: ModelVersion, file_name: str) -> str:
-    return sha256(metadata_as_current(model, file_name).encode()).hexdigest()
+def _digest(model: ModelVersion) -> str:
+    return sha256(metadata_as_current(model).encode()).hexdigest()
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -254,7 +285,9 @@ def _earlier(
     # Without a copy of its own, the current model counts as newer than all.
     older = models if position is None else models[position + 1 :]
     for model in older:
-        if model.version != current.get("version"):
+        same_name = model.file_name == current.get("file", model.file_name)
+        # One that was turned down was never the model before.
+        if model.version != current.get("version") and model.taken and same_name:
             return model
     raise ModelError(
         _("There is no model before the current one ({version}).").format(

@@ -19,7 +19,6 @@ from typing import Any
 from vigie.errors import ModelError
 from vigie.history.model_versions import (
     METADATA_NAME,
-    MODEL_NAME,
     SCORES_NAME,
     ModelVersion,
     broken_part,
@@ -69,10 +68,11 @@ class _Files:
     """What a model consists of when it is the current one, by the names that train declares."""
 
     paths: ProjectPaths
+    model_file: str
 
     def outputs(self) -> dict[str, Path]:
         return {
-            "model": self.paths.model(MODEL_NAME, ".pkl"),
+            "model": self.paths.project / "models" / self.model_file,
             "model_metadata": self.paths.model(METADATA_NAME, ".json"),
             "scores": self.paths.model(SCORES_NAME, ".parquet"),
         }
@@ -106,13 +106,14 @@ def roll_back(paths: ProjectPaths, wanted: str | None, *, command: str) -> Rollb
     LockHeld
         A run of this mode is going on.
     """
-    files = _Files(paths)
     with ProjectLock(paths.state, paths.mode, command=command).hold():
-        current = read_json_object(files.outputs()["model_metadata"])
+        current = read_json_object(paths.model(METADATA_NAME, ".json"))
         models = list_models(paths.model_versions, paths.mode)
         model = choose_model(models, wanted, current, where=paths.model_versions)
         notes = _check(model, paths.mode)
-        described = metadata_as_current(model, files.outputs()["model"].name)
+        _check_name(model, current.get("file"))
+        files = _Files(paths, model.file_name)
+        described = metadata_as_current(model)
         restored = {
             "model": model.sha256,
             "model_metadata": sha256(described.encode()).hexdigest(),
@@ -141,6 +142,22 @@ def _check(model: ModelVersion, mode: str) -> tuple[str, ...]:
             ),
         )
     return check_versions(model.metadata, where=str(model.metadata_path), mode=mode)
+
+
+def _check_name(model: ModelVersion, current: Any) -> None:
+    """Refuse a model of another kind or format: the settings would look for another file."""
+    if current is None or model.file_name == current:
+        return
+    format_ = model.model_path.suffix.removeprefix(".")
+    raise ModelError(
+        _("Model {version} is kept as {name}, the current one as {current}.").format(
+            version=model.version, name=model.file_name, current=current
+        ),
+        where=str(model.model_path),
+        fix=_('Set [model] kind = "{kind}" and format = "{format}", then train.').format(
+            kind=model.kind, format=format_
+        ),
+    )
 
 
 def _misfit(metadata: Mapping[str, Any], features_metadata: Path, mode: str) -> str | None:

@@ -42,7 +42,7 @@ SCORE_COLUMNS = (
 SCORE_DECIMALS = 6
 # A mean over trees is exact to about 15 digits; beyond the ninth, .3 may be .29999999999999993,
 # and a row would fall below a bound that it is shown to reach.
-_NOISE_DECIMALS = 9
+NOISE_DECIMALS = 9
 
 
 def risk_scores(model: Any, X: npt.NDArray[np.float32]) -> FloatArray:  # noqa: N803
@@ -67,7 +67,7 @@ def risk_scores(model: Any, X: npt.NDArray[np.float32]) -> FloatArray:  # noqa: 
     if not len(X):
         return np.empty(0)
     probabilities: FloatArray = model.predict_proba(X)[:, columns[0]]
-    return np.round(probabilities, _NOISE_DECIMALS)
+    return np.round(probabilities, NOISE_DECIMALS)
 
 
 def score_table(
@@ -186,10 +186,8 @@ def predict_table(
     import pyarrow as pa
 
     _check_lengths(keys.num_rows, len(X), len(labels))
-    place = _stored_places(keys, stored_scores, key_columns)
-    scores, source, unseen = _honest_scores(
-        keys, X, labels, model, stored_scores, place, group_column
-    )
+    scores, place = honest_scores(keys, X, model, stored_scores, key_columns)
+    source, unseen = _origins(keys, labels, stored_scores, place, group_column)
     names = [feature["name"] for feature in features]
     reasons = Explanation.empty(len(scores))
     reasons.put(place >= 0, _stored_reasons(stored_scores, names).take(place[place >= 0]))
@@ -214,26 +212,43 @@ def predict_table(
     )
 
 
-def _honest_scores(
+def honest_scores(
     keys: pa.Table,
     X: npt.NDArray[np.float32],  # noqa: N803
-    labels: npt.NDArray[Any],
     model: Any,
     stored_scores: pa.Table,
-    place: npt.NDArray[np.int64],
-    group_column: str,
-) -> tuple[FloatArray, npt.NDArray[np.object_], npt.NDArray[np.bool_]]:
-    """Return each row's score, where it comes from, and whether it is out-of-fold."""
+    key_columns: Sequence[str],
+) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Return each row's score, and where in `stored_scores` it is, -1 where `model` gave it.
+
+    Raises
+    ------
+    DataError
+        When two rows have the same key.
+    """
+    place = _stored_places(keys, stored_scores, key_columns)
     stored = place >= 0
     scores = np.empty(len(place))
     scores[stored] = stored_scores["score"].to_numpy()[place[stored]]
     scores[~stored] = risk_scores(model, X[~stored])
+    return scores, place
+
+
+def _origins(
+    keys: pa.Table,
+    labels: npt.NDArray[Any],
+    stored_scores: pa.Table,
+    place: npt.NDArray[np.int64],
+    group_column: str,
+) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.bool_]]:
+    """Return where each row's score comes from, and whether it is out-of-fold."""
+    stored = place >= 0
     source = np.full(len(place), "final", dtype=object)
     source[stored] = np.asarray(stored_scores["origin"].to_pylist(), dtype=object)[place[stored]]
     known_persons = set(stored_scores[group_column].to_pylist())
     met = np.fromiter((g in known_persons for g in keys[group_column].to_pylist()), dtype=bool)
     unseen = stored | ((np.asarray(labels) >= 0) & ~met)
-    return scores, source, unseen
+    return source, unseen
 
 
 def write_predictions_csv(table: pa.Table, path: Path) -> None:

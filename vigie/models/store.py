@@ -8,6 +8,7 @@ not fit together: the hash tells, and training again mends it.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import json
 import platform
@@ -18,14 +19,20 @@ from difflib import get_close_matches
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import vigie
 from vigie.errors import ModelError
 from vigie.i18n import _
+from vigie.models.explain import topic_codes, topic_label
+from vigie.models.kinds import short_name
 from vigie.pipeline.artifacts import atomic_write, file_sha256, mode_by_umask, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    import pyarrow as pa
 
     from vigie.models.train import TrainingResult
 
@@ -33,6 +40,18 @@ FORMAT = 1
 # 12 MB instead of 54 for 200 full-grown trees on 23,000 rows, for 0.5 s of writing; zlib's higher
 # levels and xz take longer and save little.
 _COMPRESSION = ("zlib", 1)
+SKOPS_SUFFIX = ".skops"
+# What skops doesn't trust by itself and our models are made of: data and our own code.
+_TRUSTED = frozenset(
+    {
+        "numpy.dtype",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.tree._tree.Tree",
+        "vigie.models.calibrate.CalibratedModel",
+        "vigie.models.calibrate.Calibrator",
+        "vigie.models.kinds.as_double",
+    }
+)
 _NAMES_SHOWN = 10
 
 
@@ -51,12 +70,12 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
 
 
-def model_version(fingerprint: str) -> str:
-    """Return the version that a training fingerprint (hexadecimal) gives a model.
+def model_version(kind: str, fingerprint: str) -> str:
+    """Return the version that a training fingerprint (hexadecimal) gives a model of a kind.
 
     It follows from the content, not the clock, so that a rerun writes the same predictions.
     """
-    return f"rf-{fingerprint[:12]}"
+    return f"{short_name(kind)}-{fingerprint[:12]}"
 
 
 def model_metadata(
@@ -69,7 +88,9 @@ def model_metadata(
     dataset: str,
     generated: bool,
     cutoff_days: int | None,
+    kind: str,
     params: Mapping[str, Any],
+    calibrate: str | None,
     seed: int,
     n_splits: int,
     row_count: int,
@@ -91,8 +112,9 @@ def model_metadata(
 
     return {
         "format": FORMAT,
-        "kind": "random_forest",
-        "version": model_version(fingerprint),
+        "kind": kind,
+        "calibrate": calibrate,
+        "version": model_version(kind, fingerprint),
         "trained_at": trained_at,
         "training_fingerprint": fingerprint,
         "mode": mode,
@@ -113,17 +135,46 @@ def model_metadata(
         "libraries": library_versions(),
         "features": [_schema_entry(feature) for feature in features],
         "importances": _importance_entries(result, features),
+        "permutation_importance": _permutation_entries(result, features),
     }
 
 
 def _importance_entries(
     result: TrainingResult, features: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    bars = zip(features, result.importances, result.importances_std, strict=True)
+    if result.importances is None:
+        return []
+    spread = result.importances_std
     return [
-        {"name": feature["name"], "mean": float(mean), "std": float(std)}
-        for feature, mean, std in bars
+        {
+            "name": feature["name"],
+            "mean": float(mean),
+            "std": None if spread is None else float(spread[place]),
+        }
+        for place, (feature, mean) in enumerate(zip(features, result.importances, strict=True))
     ]
+
+
+def _permutation_entries(
+    result: TrainingResult, features: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return each topic with its loss of AUC, the mean and the extremes of the shuffles."""
+    codes = topic_codes(features)
+    first = {code: place for place, code in reversed(list(enumerate(codes.tolist())))}
+    found = []
+    for code, losses in enumerate(result.permutation):
+        feature = features[first[code]]
+        found.append(
+            {
+                "topic": topic_label(feature)["en"],
+                "label": topic_label(feature),
+                "features": [features[at]["name"] for at in np.flatnonzero(codes == code).tolist()],
+                "value": float(losses.mean()),
+                "low": float(losses.min()),
+                "high": float(losses.max()),
+            }
+        )
+    return sorted(found, key=lambda entry: -entry["value"])
 
 
 def library_versions() -> dict[str, str]:
@@ -136,58 +187,139 @@ def library_versions() -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """The three files that make a model, of the current one or of a version."""
+
+    model: Path
+    metadata: Path
+    scores: Path
+
+    def version(self, folder: Path, stamp: str) -> ModelFiles:
+        """Return their places in a folder of versions, under a time stamp."""
+        return ModelFiles(
+            *(
+                folder / f"{path.stem}_{stamp}{path.suffix}"
+                for path in (self.model, self.metadata, self.scores)
+            )
+        )
+
+
 def save_model(
     model: Any,
     metadata: Mapping[str, Any],
-    pkl_path: Path,
-    metadata_path: Path,
-    scores_path: Path,
+    scores: pa.Table,
+    files: ModelFiles,
     versions_dir: Path,
     timestamp: str,
+    *,
+    current: bool = True,
 ) -> dict[str, Any]:
-    """Write the pair and a time-stamped copy of it; return the metadata as written.
+    """Keep a model as a version and, if asked, as the current one; return its metadata.
 
-    The copy comes first: whatever model is current can be found again under its time. In each
-    pair the metadata come last: where they are, the rest is.
+    The version comes first: whatever model is current can be found again under its time. In each
+    set of files the metadata come last: where they are, the rest is.
 
     Parameters
     ----------
-    scores_path
-        The scores that belong to the model, already written; a copy is kept with the model's.
+    metadata
+        Of ``model_metadata``.
+    scores
+        The scores that belong to the model, of ``score_table``.
+    files
+        Where the current model is; by the suffix the model is pickled (``.pkl``) or written in
+        skops' format, that no code is run for when it is read (``.skops``).
     timestamp
-        As it appears in the copies' names, such as ``20261123T070000Z``.
-    """
-    import joblib
+        As it appears in the versions' names, such as ``20261123T070000Z``.
+    current
+        Whether it becomes the current model.
 
-    buffer = io.BytesIO()
-    joblib.dump(model, buffer, compress=_COMPRESSION)
-    content = buffer.getbuffer()
+    Raises
+    ------
+    ModelError
+        When skops isn't installed or can't keep the model.
+    """
+    import pyarrow.parquet as pq
+
+    content = _serialized(model, files.model.suffix)
+    kept = files.version(versions_dir, timestamp)
+    # Scores of single persons are for their owner only.
+    with atomic_write(kept.scores) as temporary:
+        pq.write_table(scores, temporary)
     written = {
         **metadata,
-        "file": pkl_path.name,
+        "file": files.model.name,
         "sha256": hashlib.sha256(content).hexdigest(),
         "size_bytes": len(content),
-        "scores_sha256": file_sha256(scores_path),
+        "scores_sha256": file_sha256(kept.scores),
     }
     mode = mode_by_umask()
-    kept_scores = versions_dir / f"{scores_path.stem}_{timestamp}{scores_path.suffix}"
-    # Scores of single persons are for their owner only, as the original is.
-    with atomic_write(kept_scores) as temporary:
-        shutil.copyfile(scores_path, temporary)
-    for pkl, described in (
-        (
-            versions_dir / f"{pkl_path.stem}_{timestamp}{pkl_path.suffix}",
-            versions_dir / f"{metadata_path.stem}_{timestamp}{metadata_path.suffix}",
-        ),
-        (pkl_path, metadata_path),
-    ):
-        with atomic_write(pkl, mode=mode) as temporary, temporary.open("wb") as out:
-            shutil.copyfileobj(io.BytesIO(content), out)
-        write_json(described, {**written, "file": pkl.name}, mode=mode)
+    _write_bytes(kept.model, content, mode)
+    write_json(kept.metadata, {**written, "file": kept.model.name}, mode=mode)
+    if current:
+        with atomic_write(files.scores) as temporary:
+            shutil.copyfile(kept.scores, temporary)
+        _write_bytes(files.model, content, mode)
+        write_json(files.metadata, written, mode=mode)
     return written
 
 
-def load_model(pkl_path: Path, metadata_path: Path, *, mode: str) -> LoadedModel:
+def _write_bytes(path: Path, content: memoryview, mode: int) -> None:
+    with atomic_write(path, mode=mode) as temporary, temporary.open("wb") as out:
+        shutil.copyfileobj(io.BytesIO(content), out)
+
+
+def _serialized(model: Any, suffix: str) -> memoryview:
+    buffer = io.BytesIO()
+    if suffix == SKOPS_SUFFIX:
+        skops_io = _skops()
+        try:
+            skops_io.dump(model, buffer)
+        except Exception as error:
+            raise ModelError(
+                _("skops cannot keep this model: {reason}").format(reason=error),
+                where="model.format",
+                fix=_('Set [model] format = "pkl".'),
+            ) from error
+        strange = set(skops_io.get_untrusted_types(data=buffer.getvalue())) - _TRUSTED
+        if strange:
+            raise ModelError(
+                _("skops cannot keep this model: {reason}").format(
+                    reason=_("types not known to be safe: {types}").format(
+                        types=", ".join(sorted(strange))
+                    )
+                ),
+                where="model.format",
+                fix=_('Set [model] format = "pkl".'),
+            )
+    else:
+        import joblib
+
+        joblib.dump(model, buffer, compress=_COMPRESSION)
+    return buffer.getbuffer()
+
+
+def _deserialized(content: bytes, suffix: str) -> Any:
+    if suffix == SKOPS_SUFFIX:
+        # It refuses whatever type is neither its own nor among these.
+        return _skops().loads(content, trusted=sorted(_TRUSTED))
+    import joblib
+
+    return joblib.load(io.BytesIO(content))
+
+
+def _skops() -> Any:
+    try:
+        return importlib.import_module("skops.io")
+    except ImportError as error:
+        raise ModelError(
+            _("Models in skops' format need skops, which is not installed."),
+            where="model.format",
+            fix=_('Install it (pip install "vigie[skops]"), or set [model] format = "pkl".'),
+        ) from error
+
+
+def load_model(model_path: Path, metadata_path: Path, *, mode: str) -> LoadedModel:
     """Return the model after its file's hash and its libraries' versions have been checked.
 
     Parameters
@@ -200,22 +332,20 @@ def load_model(pkl_path: Path, metadata_path: Path, *, mode: str) -> LoadedModel
     ModelError
         When a file is missing or broken, the hash differs, or a library's version does not fit.
     """
-    import joblib
-
     metadata = read_metadata(metadata_path, mode=mode)
     try:
-        content = pkl_path.read_bytes()
+        content = model_path.read_bytes()
     except OSError as error:
-        raise _missing(pkl_path, mode) from error
+        raise _missing(model_path, mode) from error
     if hashlib.sha256(content).hexdigest() != metadata["sha256"]:
         raise ModelError(
             _(
                 "The model file is not the one that its metadata describe, so it was not opened: "
                 "its sha256 differs. A run may have been cut off, or the file was changed."
             ),
-            where=f"{pkl_path} / {metadata_path.name}",
+            where=f"{model_path} / {metadata_path.name}",
             fix=_("Train again: {command}; or put back a pair from {folder}.").format(
-                command=_train_command(mode), folder=f"{pkl_path.parent.name}/versions"
+                command=_train_command(mode), folder=f"{model_path.parent.name}/versions"
             ),
         )
     notes = check_versions(metadata, where=str(metadata_path), mode=mode)
@@ -223,11 +353,13 @@ def load_model(pkl_path: Path, metadata_path: Path, *, mode: str) -> LoadedModel
         # What scikit-learn warns of here has just been compared, and is told as a note.
         warnings.simplefilter("ignore")
         try:
-            model = joblib.load(io.BytesIO(content))
+            model = _deserialized(content, model_path.suffix)
+        except ModelError:
+            raise
         except Exception as error:
             raise ModelError(
                 _("The model cannot be read: {reason}").format(reason=error),
-                where=str(pkl_path),
+                where=str(model_path),
                 fix=_("Train again: {command}").format(command=_train_command(mode)),
             ) from error
     return LoadedModel(model, metadata, notes)

@@ -1,6 +1,6 @@
-"""Fit the forests, each once: one per fold, one to be judged, one to be kept.
+"""Fit the models, each once: one per fold, one to be judged, one to be kept.
 
-How the fits share the cores was measured (23,275 x 94 real features, 200 trees, 7 fits, 2 cores):
+How forests share the cores was measured (23,275 x 94 real features, 200 trees, 7 fits, 2 cores):
 one fit after another, its trees on all threads: 35 s of processor time, both cores 96 % busy;
 two fits at a time on threads: the same; two processes (loky): the same, and a second or two to
 start them and a copy of everything in memory. So the simplest is kept.
@@ -16,9 +16,19 @@ import numpy as np
 
 from vigie.errors import DataError, ModelError
 from vigie.i18n import _
+from vigie.models.calibrate import CalibratedModel, Calibrator, Method
 from vigie.models.evaluate import point_metrics
 from vigie.models.explain import Explanation, explain
-from vigie.models.predict import risk_scores
+from vigie.models.importance import permutation_importance
+from vigie.models.kinds import (
+    FOREST,
+    FORESTS,
+    LOGISTIC,
+    kind_params,
+    make_classifier,
+    serial,
+)
+from vigie.models.predict import NOISE_DECIMALS, risk_scores
 from vigie.models.split import UNLABELLED, HoldoutKind, Known, Split, grouped_folds, holdout_split
 
 if TYPE_CHECKING:
@@ -63,6 +73,9 @@ class TrainingScores:
         The fold, -1 for rows of the hold-out.
     reasons
         Why each row has its score, from the model that gave it.
+    baseline
+        For the rows of the hold-out what a logistic regression on the same rows would say; NaN
+        elsewhere.
     """
 
     rows: IntArray
@@ -70,6 +83,7 @@ class TrainingScores:
     origins: npt.NDArray[np.str_]
     folds: IntArray
     reasons: Explanation
+    baseline: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +99,10 @@ class TrainingResult:
     train_prevalence
         Share of at-risk rows among those that the evaluated model learned from.
     importances, importances_std
-        Mean decrease in impurity by feature of `model`, and its spread over the trees.
+        Mean decrease in impurity by feature of `model`, and its spread over the trees; None for
+        models that have none.
+    permutation
+        Loss of AUC on the hold-out when a topic is shuffled, topics x shuffles.
     fit_seconds
         By model: ``final``, ``evaluated``, ``fold 1`` and so on.
     """
@@ -96,8 +113,9 @@ class TrainingResult:
     folds: tuple[FoldMetrics, ...]
     training_roc_auc: float | None
     train_prevalence: float
-    importances: FloatArray
-    importances_std: FloatArray
+    importances: FloatArray | None
+    importances_std: FloatArray | None
+    permutation: FloatArray
     fit_seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -112,23 +130,18 @@ class _Fitting:
 
     X: Matrix
     labels: npt.NDArray[Any]
+    kind: str
     params: Mapping[str, Any]
     seed: int
     threads: int
-    topics: IntArray | None
+    topics: IntArray
     total_rows: int
     progress: Callable[[float], None] | None
     done_rows: int = 0
     fit_seconds: dict[str, float] = field(default_factory=dict)
 
-    def explain(self, model: Any, rows: IntArray) -> Explanation:
-        """Return why `model` scores `rows` as it does."""
-        return explain(model, self.X[rows], self.topics, threads=self.threads)
-
     def fit(self, name: str, rows: IntArray) -> Any:
-        """Return a forest fitted on `rows`; on any number of threads it is the same one."""
-        from sklearn.ensemble import RandomForestClassifier
-
+        """Return a model fitted on `rows`; on any number of threads it is the same one."""
         labels = self.labels[rows]
         if len(np.unique(labels)) < 2:
             raise ModelError(
@@ -137,18 +150,9 @@ class _Fitting:
                 fix=_("Use fewer folds or bring more rows of both outcomes."),
             )
         started = time.perf_counter()
-        settings = {**self.params, "random_state": self.seed, "n_jobs": self.threads}
-        try:
-            model = RandomForestClassifier(**settings)
-            model.fit(self.X[rows], labels)
-        except (ValueError, TypeError) as error:
-            raise ModelError(
-                _("The Random Forest could not be fitted: {reason}").format(reason=error),
-                where="model_params",
-                fix=_("Correct the parameters of the model in vigie.toml."),
-            ) from error
-        # Threads add up the trees in whatever order they finish: another last bit each time.
-        model.set_params(n_jobs=1)
+        model = fit_classifier(
+            self.kind, self.params, self.X[rows], labels, seed=self.seed, threads=self.threads
+        )
         self.fit_seconds[name] = time.perf_counter() - started
         self.done_rows += len(rows)
         if self.progress is not None:
@@ -156,13 +160,43 @@ class _Fitting:
         return model
 
 
-def train_forest(
+def fit_classifier(
+    kind: str,
+    params: Mapping[str, Any],
+    X: Matrix,  # noqa: N803
+    labels: npt.NDArray[Any],
+    *,
+    seed: int,
+    threads: int,
+) -> Any:
+    """Return a fitted classifier of a kind, that predicts on one thread.
+
+    Raises
+    ------
+    ModelError
+        When scikit-learn refuses the parameters or the data.
+    """
+    model = make_classifier(kind, params, seed=seed, threads=threads)
+    try:
+        model.fit(X, labels)
+    except (ValueError, TypeError) as error:
+        raise ModelError(
+            _("The model {kind} could not be fitted: {reason}").format(kind=kind, reason=error),
+            where="modes.*.model_params" if kind in FORESTS else "model.params",
+            fix=_("Correct the parameters of the model in vigie.toml."),
+        ) from error
+    return serial(model)
+
+
+def train_model(
     X: Matrix,  # noqa: N803
     labels: npt.NDArray[Any],
     groups: npt.NDArray[Any],
     periods: npt.NDArray[Any],
     *,
+    kind: str = FOREST,
     params: Mapping[str, Any],
+    calibrate: Method | None = None,
     n_splits: int,
     seed: int,
     holdout_share: float,
@@ -189,8 +223,12 @@ def train_forest(
         1 (at risk), 0 (not), -1 (not known yet) per row.
     groups, periods
         The person of each row, and what orders the rows in time.
+    kind
+        What to fit, as in ``make_classifier``.
     params
-        Parameters of ``RandomForestClassifier``; seed and threads are set here.
+        Its parameters; seed and threads are set here.
+    calibrate
+        How scores are calibrated, on out-of-fold scores; None leaves them as they are.
     holdout_share, drop_repeaters, holdout, known
         See ``holdout_split``.
     threads
@@ -230,74 +268,129 @@ def train_forest(
     earlier = split.period_rows
     folds = grouped_folds(labels[earlier], groups[earlier], n_splits, seed, setting=folds_setting)
     total = len(labelled) + len(split.train_rows) + (n_splits - 1) * len(earlier)
-    fitting = _Fitting(X, labels, params, seed, threads, topics, total, progress)
-    score_of_row, reasons = np.full(len(labels), np.nan), Explanation.empty(len(labels))
-    training_auc = _judge(fitting, split, score_of_row, reasons)
-    fold_metrics = _fit_folds(fitting, earlier, folds, score_of_row, reasons, threshold)
-    model = fitting.fit("final", labelled)
-    importances, spread = _importances(model)
+    if topics is None:
+        topics = np.arange(X.shape[1])
+    fitting = _Fitting(X, labels, kind, params, seed, threads, topics, total, progress)
+    evaluated = fitting.fit("evaluated", split.train_rows)
+    members = [earlier[folds == fold] for fold in range(int(folds.max()) + 1)]
+    models = [
+        fitting.fit(f"fold {number + 1}", np.setdiff1d(earlier, rows))
+        for number, rows in enumerate(members)
+    ]
+    scored = _Scored.by_models(fitting, [*models, evaluated], [*members, split.holdout_rows])
+    final = fitting.fit("final", labelled)
+    if calibrate is not None:
+        final = scored.calibrate(calibrate, labels, split.train_rows, final)
+    scored.explain(fitting)
+    importances, spread = _importances(final)
+    seen = risk_scores(scored.models[-1], X[split.train_rows])
     return TrainingResult(
-        model=model,
+        model=final,
         split=split,
-        scores=_training_scores(labelled, score_of_row, reasons, split, earlier, folds),
-        folds=fold_metrics,
-        training_roc_auc=training_auc,
+        scores=_training_scores(labelled, scored, split, earlier, folds, _baseline(fitting, split)),
+        folds=tuple(
+            _fold_metrics(fold, scored.scores[rows], labels[rows], threshold)
+            for fold, rows in enumerate(members)
+        ),
+        training_roc_auc=point_metrics(seen, labels[split.train_rows], 0.5)["roc_auc"],
         train_prevalence=float((labels[split.train_rows] == 1).mean()),
         importances=importances,
         importances_std=spread,
+        permutation=permutation_importance(
+            evaluated,
+            X[split.holdout_rows],
+            labels[split.holdout_rows],
+            topics,
+            seed=seed,
+            threads=threads,
+        ),
         fit_seconds=fitting.fit_seconds,
         versions=_versions(),
     )
 
 
-def _judge(
-    fitting: _Fitting, split: Split, score_of_row: FloatArray, reasons: Explanation
-) -> float | None:
-    """Fit the evaluated model and score the hold-out; return its AUC on the rows it learned."""
-    model = fitting.fit("evaluated", split.train_rows)
-    score_of_row[split.holdout_rows] = risk_scores(model, fitting.X[split.holdout_rows])
-    reasons.put(split.holdout_rows, fitting.explain(model, split.holdout_rows))
-    seen = risk_scores(model, fitting.X[split.train_rows])
-    return point_metrics(seen, fitting.labels[split.train_rows], 0.5)["roc_auc"]
+@dataclass(slots=True, eq=False)
+class _Scored:
+    """Models with the rows that each of them, and it alone, may judge: folds, then the hold-out."""
+
+    models: list[Any]
+    rows: list[IntArray]
+    scores: FloatArray
+    reasons: Explanation
+
+    @classmethod
+    def by_models(cls, fitting: _Fitting, models: list[Any], rows: list[IntArray]) -> _Scored:
+        scored = cls(
+            models,
+            rows,
+            np.full(len(fitting.labels), np.nan),
+            Explanation.empty(len(fitting.labels)),
+        )
+        for model, own in zip(models, rows, strict=True):
+            scored.scores[own] = risk_scores(model, fitting.X[own])
+        return scored
+
+    def calibrate(
+        self, method: Method, labels: npt.NDArray[Any], train_rows: IntArray, final: Any
+    ) -> Any:
+        """Calibrate every score with what other rows tell, and return the calibrated final model.
+
+        The hold-out's with the out-of-fold scores of what its model learnt from, a fold's with
+        those of the other folds.
+        """
+        raw = self.scores.copy()
+        labelled = np.sort(np.concatenate(self.rows))
+        earlier = np.concatenate(self.rows[:-1])
+        learnt = [np.setdiff1d(earlier, own) for own in self.rows[:-1]] + [train_rows]
+        for place, (own, others) in enumerate(zip(self.rows, learnt, strict=True)):
+            calibrator = Calibrator(method).fit(raw[others], labels[others])
+            self.models[place] = CalibratedModel(self.models[place], calibrator)
+            self.scores[own] = np.round(calibrator(raw[own]), NOISE_DECIMALS)
+        return CalibratedModel(final, Calibrator(method).fit(raw[labelled], labels[labelled]))
+
+    def explain(self, fitting: _Fitting) -> None:
+        """Say of each row why its model gave it its score."""
+        for model, own in zip(self.models, self.rows, strict=True):
+            self.reasons.put(
+                own, explain(model, fitting.X[own], fitting.topics, threads=fitting.threads)
+            )
 
 
-def _fit_folds(
-    fitting: _Fitting,
-    earlier: IntArray,
-    folds: IntArray,
-    score_of_row: FloatArray,
-    reasons: Explanation,
-    threshold: float,
-) -> tuple[FoldMetrics, ...]:
-    """Fit a model without each fold in turn and score the fold with it."""
-    metrics = []
-    for fold in range(int(folds.max()) + 1):
-        rows = earlier[folds == fold]
-        model = fitting.fit(f"fold {fold + 1}", earlier[folds != fold])
-        score_of_row[rows] = risk_scores(model, fitting.X[rows])
-        reasons.put(rows, fitting.explain(model, rows))
-        metrics.append(_fold_metrics(fold, score_of_row[rows], fitting.labels[rows], threshold))
-    return tuple(metrics)
+def _baseline(fitting: _Fitting, split: Split) -> FloatArray:
+    """Return what a logistic regression says of the hold-out; more has to be worth its while."""
+    found = np.full(len(fitting.labels), np.nan)
+    rows = split.train_rows
+    model = fit_classifier(
+        LOGISTIC,
+        kind_params(LOGISTIC, {}, "{}"),
+        fitting.X[rows],
+        fitting.labels[rows],
+        seed=fitting.seed,
+        threads=fitting.threads,
+    )
+    found[split.holdout_rows] = risk_scores(model, fitting.X[split.holdout_rows])
+    return found
 
 
 def _training_scores(
     labelled: IntArray,
-    score_of_row: FloatArray,
-    reasons: Explanation,
+    scored: _Scored,
     split: Split,
     earlier: IntArray,
     folds: IntArray,
+    baseline: FloatArray,
 ) -> TrainingScores:
-    fold_of_row = np.full(len(score_of_row), -1, dtype=np.int64)
+    fold_of_row = np.full(len(scored.scores), -1, dtype=np.int64)
     fold_of_row[earlier] = folds
-    held_out = np.zeros(len(score_of_row), dtype=bool)
+    held_out = np.zeros(len(scored.scores), dtype=bool)
     held_out[split.holdout_rows] = True
     return TrainingScores(
         rows=labelled,
-        scores=score_of_row[labelled],
+        scores=scored.scores[labelled],
         origins=np.where(held_out[labelled], HOLDOUT, FOLD),
         folds=fold_of_row[labelled],
-        reasons=reasons.take(labelled),
+        reasons=scored.reasons.take(labelled),
+        baseline=baseline[labelled],
     )
 
 
@@ -313,9 +406,15 @@ def _fold_metrics(
     )
 
 
-def _importances(model: Any) -> tuple[FloatArray, FloatArray]:
-    by_tree = np.array([tree.feature_importances_ for tree in model.estimators_])
-    return np.asarray(model.feature_importances_), by_tree.std(axis=0)
+def _importances(model: Any) -> tuple[FloatArray | None, FloatArray | None]:
+    inner = model.model if isinstance(model, CalibratedModel) else model
+    if not hasattr(inner, "feature_importances_"):
+        return None, None
+    trees = getattr(inner, "estimators_", None)
+    if trees is None or not all(hasattr(tree, "feature_importances_") for tree in np.ravel(trees)):
+        return np.asarray(inner.feature_importances_), None
+    by_tree = np.array([tree.feature_importances_ for tree in np.ravel(trees)])
+    return np.asarray(inner.feature_importances_), by_tree.std(axis=0)
 
 
 def _versions() -> dict[str, str]:

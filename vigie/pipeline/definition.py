@@ -75,6 +75,11 @@ def pipeline_steps(mode: str) -> tuple[Step, ...]:
             params=(
                 f"{own}.n_splits_cv",
                 f"{own}.model_params",
+                "model.kind",
+                "model.params",
+                "model.calibrate",
+                "model.tolerance",
+                "model.format",
                 "evaluation.holdout_share",
                 "evaluation.drop_repeaters",
                 "seed",

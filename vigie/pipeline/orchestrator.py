@@ -32,7 +32,7 @@ from vigie.dataset.spec import Dataset
 from vigie.errors import CheckFailed, DatabaseError, UsageError
 from vigie.i18n import _, language_from_environment, use_language
 from vigie.names import unknown_name
-from vigie.paths import ProjectPaths
+from vigie.paths import ProjectPaths, model_name
 from vigie.pipeline.artifacts import FileArtifact, FolderArtifact, HashCache, StatCache
 from vigie.pipeline.console import LOGGER, Console
 from vigie.pipeline.definition import LIBRARIES, MODES, NO_RESULT, STEP_NAMES, pipeline_steps
@@ -56,7 +56,7 @@ class RunOptions:
 
     ``steps`` None means all; ``force`` None means nothing, an empty tuple every step that is run.
     ``wait_seconds`` is how long to wait for another run of the mode to end; ``skip_check`` names
-    checks before production that are left out.
+    checks before production that are left out; ``accept`` takes a new model even if it is worse.
     """
 
     mode: str = "dev"
@@ -71,6 +71,7 @@ class RunOptions:
     debug: bool = False
     wait_seconds: float = 0.0
     skip_check: tuple[str, ...] = ()
+    accept: bool = False
     command: Sequence[str] = ()
 
     def flags(self) -> dict[str, Any]:
@@ -185,6 +186,15 @@ def _checked(options: RunOptions) -> tuple[str, tuple[str, ...], tuple[str, ...]
             raise unknown_name(_("step"), name, STEP_NAMES, "--steps")
     steps = tuple(name for name in STEP_NAMES if name in wanted)
     forced = steps if options.force == () else options.force or ()
+    if options.accept:
+        if "train" not in steps:
+            raise UsageError(
+                _("--accept is about a new model, and train is not among the steps."),
+                where="--accept",
+                fix=_("Leave --steps out, or name train too."),
+            )
+        # The model that was turned down is made again: the same one, from the same things.
+        forced = (*forced, "train")
     return options.mode, steps, tuple(forced)
 
 
@@ -432,7 +442,10 @@ class _Session:
             "labels": paths.processed("labels", ".npy"),
             "keys": paths.processed("keys", ".parquet"),
             "features_metadata": paths.processed("features_metadata", ".json"),
-            "model": paths.model("random_forest", ".pkl"),
+            "model": paths.model(
+                model_name(self.settings.get("model.kind")),
+                f".{self.settings.get('model.format')}",
+            ),
             "model_metadata": paths.model("model_metadata", ".json"),
             "scores": paths.model("out_of_fold", ".parquet"),
             "metrics": paths.report("metrics", ".json"),
@@ -463,6 +476,7 @@ class _Session:
             "schema": self.paths.schema,
             "settings": self.settings,
             "later": self.to_run[self.to_run.index(step.name) + 1 :] if self.to_run else [],
+            "accept": self.options.accept,
             "fingerprint": lambda: _present_fingerprint(pipeline, step),
         }
         return StepContext(

@@ -96,12 +96,12 @@ class Importance:
     """One feature's bar: its label in the reader's language, mean over the trees and its error.
 
     The trees see different features at random, so they differ widely from one another; how well
-    their mean is known is what a reader can use.
+    their mean is known is what a reader can use. None where there are no trees.
     """
 
     label: str
     mean: float
-    standard_error: float
+    standard_error: float | None
 
 
 def write_figures(
@@ -111,6 +111,7 @@ def write_figures(
     text: FigureText,
     *,
     labelled_rows: int,
+    by_shuffling: bool = False,
     class_names: tuple[str, str] | None = None,
 ) -> None:
     """Draw ``FIGURE_NAMES`` into `folder`; the same values give the same bytes.
@@ -121,24 +122,38 @@ def write_figures(
         What ``vigie.models.evaluate.evaluate`` returned for the hold-out.
     labelled_rows
         How many rows the final model was fitted on.
+    by_shuffling
+        Whether `importances` are losses of AUC on the hold-out, not shares of impurity.
     class_names
         Not at risk and at risk in the reader's language; "not at risk", "at risk" by default.
     """
     context = contextvars.copy_context()
-    context.run(_write, folder, evaluation, importances, text, labelled_rows, class_names)
+    fitted = None if by_shuffling else labelled_rows
+    context.run(_write, folder, evaluation, importances, text, fitted, class_names)
 
 
 def importances_in_language(
     metadata: Mapping[str, Any], language: str, *, top: int = TOP_FEATURES
 ) -> list[Importance]:
-    """Return the most important features of a model's metadata, the greatest first."""
+    """Return what is most important by a model's metadata, the greatest first.
+
+    Features, by how much they help the trees; for models that can't tell topics, by the AUC that
+    is lost when they are shuffled.
+    """
+    if not metadata["importances"]:
+        bars = [
+            Importance(entry["label"].get(language) or entry["topic"], entry["value"], None)
+            for entry in metadata.get("permutation_importance", ())
+            if entry["value"] > 0
+        ]
+        return sorted(bars, key=lambda bar: -bar.mean)[:top]
     labels = {entry["name"]: entry.get("label") or {} for entry in metadata["features"]}
-    root = math.sqrt(metadata["params"]["n_estimators"])
+    root = math.sqrt(metadata["params"].get("n_estimators", 1))
     bars = [
         Importance(
             labels[entry["name"]].get(language) or entry["name"],
             entry["mean"],
-            entry["std"] / root,
+            None if entry["std"] is None else entry["std"] / root,
         )
         for entry in metadata["importances"]
     ]
@@ -150,7 +165,7 @@ def _write(
     evaluation: Mapping[str, Any],
     importances: Sequence[Importance],
     text: FigureText,
-    labelled_rows: int,
+    labelled_rows: int | None,
     class_names: tuple[str, str] | None,
 ) -> None:
     import matplotlib as mpl
@@ -170,7 +185,10 @@ def _write(
     with mpl.rc_context(style):
         _save(_confusion_matrix(evaluation, names, text), folder / "confusion_matrix.png")
         _save(_roc_curve(evaluation, text), folder / "roc_curve.png")
-        _save(_feature_importance(importances, labelled_rows, text), folder / FIGURE_NAMES[2])
+        judged = text.judged_on(evaluation["rows"])
+        below = judged if labelled_rows is None else text.fitted_on(labelled_rows)
+        figure = _feature_importance(importances, below, text, losses=labelled_rows is None)
+        _save(figure, folder / FIGURE_NAMES[2])
 
 
 def _confusion_matrix(
@@ -274,7 +292,7 @@ def _mark_threshold(axes: Axes, evaluation: Mapping[str, Any], text: FigureText)
 
 
 def _feature_importance(
-    importances: Sequence[Importance], labelled_rows: int, text: FigureText
+    importances: Sequence[Importance], below: str, text: FigureText, *, losses: bool
 ) -> Figure:
     import numpy as np
     from matplotlib.ticker import MaxNLocator
@@ -282,17 +300,21 @@ def _feature_importance(
     shown = sorted(importances, key=lambda bar: -bar.mean)[:TOP_FEATURES]
     labels = list(_two_lines(shown))
     lines = sum(label.count("\n") + 1 for label in labels)
-    title = _("The {count} features that count most").format(count=len(shown))
+    title = (
+        _("The {count} topics that count most")
+        if losses
+        else _("The {count} features that count most")
+    ).format(count=len(shown))
     figure, axes = _figure(
-        11.0, max(4.5, 2.4 + 0.28 * lines + 0.12 * len(shown)), title,
-        text.fitted_on(labelled_rows), text,
-    )  # fmt: skip
+        11.0, max(4.5, 2.4 + 0.28 * lines + 0.12 * len(shown)), title, below, text
+    )
     places = np.arange(len(shown))
     means = np.array([bar.mean for bar in shown])
-    errors = 2 * np.array([bar.standard_error for bar in shown])
+    errors = 2 * np.array([bar.standard_error or 0.0 for bar in shown])
+    spread = [np.minimum(errors, means), errors] if errors.any() else None
     # An importance is never below zero: neither is the end of its whisker.
     axes.barh(
-        places, means, xerr=[np.minimum(errors, means), errors], color=BLUE, height=0.7,
+        places, means, xerr=spread, color=BLUE, height=0.7,
         error_kw={"ecolor": GREY, "elinewidth": 1.4, "capsize": 3},
     )  # fmt: skip
     axes.set_yticks(places, labels, linespacing=1.05)
@@ -302,14 +324,17 @@ def _feature_importance(
     axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
+    if losses:
+        axes.xaxis.set_major_formatter(lambda loss, _place: text.decimal(loss))
+        axes.set_xlabel(_("AUC that is lost when nothing is known of the topic"))
+        return figure
     axes.xaxis.set_major_formatter(
-        lambda share, _place: text.percent(share, 0 if shown[0].mean > 0.02 else 1)
+        lambda share, _place: text.percent(share, 0 if shown and shown[0].mean > 0.02 else 1)
     )
-    axes.set_xlabel(
-        _("Share of the impurity that the feature takes away")
-        + "\n"
-        + _("(lines: ± two standard errors over the trees)")
-    )
+    words = _("Share of the impurity that the feature takes away")
+    if spread is not None:
+        words += "\n" + _("(lines: ± two standard errors over the trees)")
+    axes.set_xlabel(words)
     return figure
 
 

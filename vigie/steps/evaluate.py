@@ -79,6 +79,7 @@ def _draw(
             importances_in_language(described, language),
             FigureText(language, metadata["cutoff_days"], metadata["generated"], metadata["split"]),
             labelled_rows=metadata["counts"]["labelled"],
+            by_shuffling=not metadata["importances"],
         )
 
 

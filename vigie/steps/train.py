@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from vigie.dataset.spec import ROW_ID
+from vigie.errors import ModelError
 from vigie.i18n import _
-from vigie.pipeline.artifacts import atomic_write
 from vigie.pipeline.step import StepContext
 from vigie.steps.matrix import FeatureMatrix, read_matrix
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from vigie.models.calibrate import Method
+    from vigie.models.champion import Challenge
     from vigie.models.split import Known
+    from vigie.models.store import ModelFiles
     from vigie.models.train import TrainingResult
 
 GROUP_COLUMN = "group_key"
@@ -20,29 +29,43 @@ GROUP_COLUMN = "group_key"
 
 @dataclass(frozen=True, slots=True)
 class _Own:
-    """The mode's own settings."""
+    """What is fitted, by the settings."""
 
-    n_splits: int
+    kind: str
     params: dict[str, Any]
+    calibrate: Method | None
+    n_splits: int
+
+    @classmethod
+    def of(cls, context: StepContext) -> _Own:
+        from vigie.models.kinds import kind_params
+
+        kind = context.param("model.kind")
+        given = context.param(f"modes.{context.mode}.model_params")
+        return cls(
+            kind,
+            kind_params(kind, given, context.param("model.params")),
+            context.param("model.calibrate") or None,
+            context.param(f"modes.{context.mode}.n_splits_cv"),
+        )
 
 
 def run(context: StepContext) -> None:
     """Fit, and keep the model, its description and the score of every labelled row."""
     from vigie.models.explain import topic_codes
-    from vigie.models.train import train_forest
+    from vigie.models.train import train_model
 
     matrix = read_matrix(context)
-    params = dict(context.param(f"modes.{context.mode}.model_params"))
-    if not params["bootstrap"]:
-        params["max_samples"] = None
-    own = _Own(context.param(f"modes.{context.mode}.n_splits_cv"), params)
+    own = _Own.of(context)
     with context.progress(_("training"), 1.0) as bar:
-        result = train_forest(
+        result = train_model(
             matrix.values,
             matrix.labels,
             matrix.keys[GROUP_COLUMN].to_numpy(),
             matrix.keys["period"].to_numpy(),
+            kind=own.kind,
             params=own.params,
+            calibrate=own.calibrate,
             n_splits=own.n_splits,
             seed=context.param("seed"),
             holdout_share=context.param("evaluation.holdout_share"),
@@ -56,10 +79,9 @@ def run(context: StepContext) -> None:
             topics=topic_codes(matrix.metadata["features"]),
             folds_setting=f"modes.{context.mode}.n_splits_cv",
         )
-        metadata = _save(context, matrix, own, result)
     for note in result.split.notes:
         context.warn(note)
-    _tell(context, result, metadata)
+    _keep(context, matrix, own, result)
 
 
 def _known(context: StepContext, matrix: FeatureMatrix) -> Known | None:
@@ -79,16 +101,46 @@ def _known(context: StepContext, matrix: FeatureMatrix) -> Known | None:
     return Known(days, days + window.days)
 
 
-def _save(
-    context: StepContext, matrix: FeatureMatrix, own: _Own, result: TrainingResult
-) -> dict[str, Any]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from vigie.models.predict import score_table
-    from vigie.models.store import model_metadata, save_model
+def _keep(context: StepContext, matrix: FeatureMatrix, own: _Own, result: TrainingResult) -> None:
+    """Keep the new model as a version, and as the current one unless that one is better."""
+    from vigie.models.store import ModelFiles, save_model
 
     now = datetime.now(UTC)
+    files = ModelFiles(
+        context.output("model").path,
+        context.output("model_metadata").path,
+        context.output("scores").path,
+    )
+    metadata = _metadata(context, matrix, own, result, now)
+    found = _challenge(context, matrix, result, metadata, files)
+    if found is not None:
+        metadata["challenge"] = found.document()
+    taken = found is None or found.taken
+    if not taken:
+        _check_kind(context, files, found)
+    previous = _current_file(files)
+    written = save_model(
+        result.model,
+        metadata,
+        _scores(matrix, result),
+        files,
+        context.services["model_versions"],
+        now.strftime("%Y%m%dT%H%M%SZ"),
+        current=taken,
+    )
+    if taken and previous is not None and previous != files.model:
+        # A model of another kind or format, kept among the versions: its metadata are gone.
+        previous.unlink(missing_ok=True)
+    _tell(context, result, written)
+    if found is not None:
+        _tell_challenge(context, found)
+
+
+def _metadata(
+    context: StepContext, matrix: FeatureMatrix, own: _Own, result: TrainingResult, now: datetime
+) -> dict[str, Any]:
+    from vigie.models.store import model_metadata
+
     metadata = model_metadata(
         result,
         matrix.metadata["features"],
@@ -98,36 +150,155 @@ def _save(
         dataset=matrix.metadata["dataset"],
         generated=matrix.metadata["generated"] is not None,
         cutoff_days=matrix.metadata["cutoff_days"],
+        kind=own.kind,
         params=own.params,
+        calibrate=own.calibrate,
         seed=context.param("seed"),
         n_splits=own.n_splits,
         row_count=len(matrix.labels),
     )
     metadata["vocabulary"] = matrix.metadata["vocabulary"]
     metadata["matrix_sha256"] = matrix.sha256()
-    scores = score_table(
+    return metadata
+
+
+def _scores(matrix: FeatureMatrix, result: TrainingResult) -> pa.Table:
+    import pyarrow as pa
+
+    from vigie.models.predict import score_table
+
+    found = result.scores
+    table = score_table(
         matrix.keys,
-        result.scores.rows,
-        result.scores.scores,
-        result.scores.origins,
-        result.scores.folds,
+        found.rows,
+        found.scores,
+        found.origins,
+        found.folds,
         key_columns=matrix.metadata["key"],
         group_column=GROUP_COLUMN,
-        reasons=result.scores.reasons,
+        reasons=found.reasons,
         feature_names=matrix.names,
     )
-    outcomes = pa.array(matrix.labels[result.scores.rows], pa.int8())
-    with atomic_write(context.output("scores").path) as path:
-        pq.write_table(scores.append_column("label", outcomes), path)
-    return save_model(
-        result.model,
+    outcomes = pa.array(matrix.labels[found.rows], pa.int8())
+    baseline = pa.array(found.baseline, pa.float64(), from_pandas=True)
+    return table.append_column("label", outcomes).append_column("baseline", baseline)
+
+
+# --- champion and challenger -----------------------------------------------------------------
+
+
+def _challenge(
+    context: StepContext,
+    matrix: FeatureMatrix,
+    result: TrainingResult,
+    metadata: dict[str, Any],
+    files: ModelFiles,
+) -> Challenge | None:
+    """Hold the new model of ``prod`` against the current one, where there is one to compare."""
+    import numpy as np
+
+    from vigie.models.champion import JudgedRows, challenge
+
+    if context.mode != "prod":
+        return None
+    rows = result.split.holdout_rows
+    scores = result.scores
+    found = challenge(
+        replace(files, model=_current_file(files) or files.model),
         metadata,
-        context.output("model").path,
-        context.output("model_metadata").path,
-        context.output("scores").path,
-        context.services["model_versions"],
-        now.strftime("%Y%m%dT%H%M%SZ"),
+        JudgedRows(
+            matrix.keys.take(rows),
+            matrix.values[rows],
+            matrix.labels[rows],
+            matrix.keys[GROUP_COLUMN].to_numpy()[rows],
+            scores.scores[np.searchsorted(scores.rows, rows)],
+        ),
+        matrix.metadata["features"],
+        key_columns=matrix.metadata["key"],
+        tolerance=context.param("model.tolerance"),
+        accept=context.services["accept"],
+        seed=context.param("seed"),
+        keys_are_row_numbers=ROW_ID in matrix.metadata["key"],
     )
+    if isinstance(found, str):
+        context.say(
+            _("not compared with the model before, which it replaces: {reason}").format(
+                reason=found
+            )
+        )
+        return None
+    return found
+
+
+def _check_kind(context: StepContext, files: ModelFiles, found: Challenge | None) -> None:
+    """Refuse to keep the current model where the settings ask for one of another kind or format.
+
+    Its file has another name than the one that the next steps look for.
+    """
+    previous = _current_file(files)
+    if found is None or previous is None or previous == files.model:
+        return
+    raise ModelError(
+        _(
+            "The model {challenger} is worse than the current one, {champion}, on the same "
+            "{rows} rows: AUC {new:.3f} instead of {old:.3f}. The current one was kept."
+        ).format(
+            challenger=found.challenger,
+            champion=found.champion,
+            rows=f"{found.rows:,}",
+            new=found.challenger_auc,
+            old=found.champion_auc,
+        ),
+        where="model.kind",
+        fix=_("Set [model] kind and format back, or take it in any case: {command}").format(
+            command=f"vigie run --mode {context.mode} --accept"
+        ),
+    )
+
+
+def _current_file(files: ModelFiles) -> Path | None:
+    """Return the model file that the current metadata speak of, None where there are none."""
+    try:
+        name = json.loads(files.metadata.read_text("utf-8"))["file"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return files.metadata.with_name(str(name))
+
+
+def _tell_challenge(context: StepContext, found: Challenge) -> None:
+    context.facts["challenge"] = found.document()
+    interval = (
+        "–" if found.low is None or found.high is None else f"[{found.low:+.3f}; {found.high:+.3f}]"
+    )
+    context.say(
+        _(
+            "beside the current model {champion} on the same {rows} rows: AUC {new:.3f} and "
+            "{old:.3f}, difference {difference:+.3f} {interval}"
+        ).format(
+            champion=found.champion,
+            rows=f"{found.rows:,}",
+            new=found.challenger_auc,
+            old=found.champion_auc,
+            difference=found.difference,
+            interval=interval,
+        )
+    )
+    if found.accepted_by_flag:
+        context.warn(
+            _("the new model is worse than the one before; it was taken because of --accept")
+        )
+    elif found.worse:
+        context.warn(
+            _(
+                "the new model {challenger} is worse by more than {tolerance}: {champion} stays "
+                "the current one. To take the new one: {command}"
+            ).format(
+                challenger=found.challenger,
+                champion=found.champion,
+                tolerance=found.tolerance,
+                command=f"vigie run --mode {context.mode} --accept",
+            )
+        )
 
 
 def _tell(context: StepContext, result: TrainingResult, metadata: dict[str, Any]) -> None:

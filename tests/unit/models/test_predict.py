@@ -21,7 +21,7 @@ from vigie.models.predict import (
     write_predictions_csv,
     write_predictions_metadata,
 )
-from vigie.models.train import train_forest
+from vigie.models.train import train_model
 from vigie.spreadsheet import harmless_text, restore_text
 
 FEATURES = [
@@ -38,7 +38,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def result(data):
-    return train_forest(
+    return train_model(
         data.X,
         data.labels,
         data.groups,

@@ -8,12 +8,13 @@ import stat
 import warnings
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from tests.unit.models.planted import PARAMS, planted
 from vigie.errors import ExitCode, ModelError
 from vigie.models import store
-from vigie.models.train import train_forest
+from vigie.models.train import train_model
 
 FEATURES = [
     {"name": name, "kind": "number", "label": {"en": name, "fr": name}, "categories": []}
@@ -25,7 +26,7 @@ STAMP = "20261123T070000Z"
 @pytest.fixture(scope="module")
 def result():
     data = planted()
-    return train_forest(
+    return train_model(
         data.X,
         data.labels,
         data.groups,
@@ -50,19 +51,30 @@ def metadata(result):
         dataset="oulad",
         generated=True,
         cutoff_days=90,
+        kind="random_forest",
         params=PARAMS,
+        calibrate=None,
         seed=7,
         n_splits=3,
         row_count=400,
     )
 
 
-def save(folder: Path, model, metadata) -> tuple[Path, Path]:
-    pair = folder / "random_forest_dev.pkl", folder / "model_metadata_dev.json"
-    scores = folder / "out_of_fold_dev.parquet"
-    scores.write_bytes(b"scores")
-    store.save_model(model, metadata, *pair, scores, folder / "versions", STAMP)
-    return pair
+SCORES = pa.table({"id_student": [1, 2], "score": [0.25, 0.75]})
+
+
+def files_in(folder: Path, suffix: str = ".pkl") -> store.ModelFiles:
+    return store.ModelFiles(
+        folder / f"random_forest_dev{suffix}",
+        folder / "model_metadata_dev.json",
+        folder / "out_of_fold_dev.parquet",
+    )
+
+
+def save(folder: Path, model, metadata, suffix: str = ".pkl") -> tuple[Path, Path]:
+    files = files_in(folder, suffix)
+    store.save_model(model, metadata, SCORES, files, folder / "versions", STAMP)
+    return files.model, files.metadata
 
 
 @pytest.fixture
@@ -262,7 +274,7 @@ def test_another_cutoff_or_data_set(metadata):
 
 
 def test_the_version_follows_from_the_content():
-    assert store.model_version("ab" * 32) == "rf-abababababab"
+    assert store.model_version("random_forest", "ab" * 32) == "rf-abababababab"
 
 
 def test_saving_again_gives_the_same_file(pair, result, metadata):

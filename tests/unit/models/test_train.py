@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from tests.unit.models.planted import PARAMS, Planted, planted
 from vigie.errors import DataError, ModelError
 from vigie.models.predict import risk_scores
-from vigie.models.train import TrainingResult, train_forest
+from vigie.models.train import TrainingResult, train_model
 
 
 def train(data: Planted, **more) -> TrainingResult:
@@ -24,7 +24,7 @@ def train(data: Planted, **more) -> TrainingResult:
         "drop_repeaters": True,
         "threads": 1,
     }
-    return train_forest(data.X, data.labels, data.groups, data.periods, **values | more)
+    return train_model(data.X, data.labels, data.groups, data.periods, **values | more)
 
 
 @pytest.fixture(scope="module")
