@@ -217,3 +217,31 @@ def test_an_outcome_of_train_that_failed_stands_for_nothing(paths: ProjectPaths)
     ledger, _note = Ledger.open(paths.ledger)
     ledger.append(make_outcome("train", Status.FAILED, outputs={}))
     assert back(paths).kept
+
+
+def test_a_model_of_another_kind_is_refused_with_what_to_set(paths: ProjectPaths) -> None:
+    """The settings say what the model file is called: the next run would look for another."""
+    before = output_states(paths)
+    folder, other = paths.model_versions, f"extra_trees_dev_{OLD}.pkl"
+    (folder / f"random_forest_dev_{OLD}.pkl").rename(folder / other)
+    described = folder / f"model_metadata_dev_{OLD}.json"
+    content = json.loads(described.read_bytes()) | {"file": other, "kind": "extra_trees"}
+    described.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match="kept as extra_trees_dev") as caught:
+        back(paths, OLD)
+    assert caught.value.fix == 'Set [model] kind = "extra_trees" and format = "pkl", then train.'
+    assert output_states(paths) == before
+    # By itself it goes back to what it can go back to only.
+    with pytest.raises(ModelError, match="no model before"):
+        back(paths)
+
+
+def test_one_that_was_turned_down_was_never_the_model_before(paths: ProjectPaths) -> None:
+    described = paths.model_versions / f"model_metadata_dev_{OLD}.json"
+    content = json.loads(described.read_bytes())
+    described.write_text(json.dumps({**content, "challenge": {"taken": False}}))
+    with pytest.raises(ModelError, match="no model before"):
+        back(paths)
+    assert [one.turned_down for one in summarize_models(paths)] == [False, True]
+    # But who names it gets it.
+    assert back(paths, OLD).model.stamp == OLD

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import stat
+import sys
 import warnings
 from pathlib import Path
 
@@ -291,3 +292,52 @@ def test_scores_of_another_model_are_refused(pair, tmp_path) -> None:
     with pytest.raises(ModelError, match="belong") as caught:
         store.check_scores(metadata, scores, mode="dev")
     assert "--steps train" in str(caught.value.fix)
+
+
+def test_skops_keeps_a_model_that_runs_no_code_when_read(tmp_path, result, metadata):
+    model, described = save(tmp_path, result.model, metadata, ".skops")
+    assert model.name == "random_forest_dev.skops"
+    assert model.read_bytes()[:2] == b"PK"
+    loaded = store.load_model(model, described, mode="dev")
+    matrix = planted().X
+    assert (loaded.model.predict_proba(matrix) == result.model.predict_proba(matrix)).all()
+
+
+def test_skops_refuses_what_it_does_not_know(tmp_path, metadata):
+    with pytest.raises(ModelError, match="types not known to be safe") as caught:
+        save(tmp_path, Stranger(), metadata, ".skops")
+    assert 'format = "pkl"' in caught.value.fix
+    assert not (tmp_path / "random_forest_dev.skops").exists()
+
+
+class Stranger:
+    """Of a type that nobody has vouched for."""
+
+    def __init__(self) -> None:
+        self.value = 1
+
+
+def test_a_stranger_in_a_skops_file_is_not_made(tmp_path, result, metadata, monkeypatch):
+    model, described = save(tmp_path, result.model, metadata, ".skops")
+    monkeypatch.setattr(store, "_TRUSTED", frozenset())
+    with pytest.raises(ModelError, match="cannot be read"):
+        store.load_model(model, described, mode="dev")
+
+
+def test_without_skops_it_says_what_to_install(tmp_path, result, metadata, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skops.io", None)
+    with pytest.raises(ModelError) as caught:
+        save(tmp_path, result.model, metadata, ".skops")
+    assert "vigie[skops]" in caught.value.fix
+
+
+def test_one_that_was_turned_down_is_a_version_only(tmp_path, result, metadata):
+    files = files_in(tmp_path)
+    turned_down = {**metadata, "challenge": {"taken": False}}
+    store.save_model(
+        result.model, turned_down, SCORES, files, tmp_path / "versions", STAMP, current=False
+    )
+    assert len(list((tmp_path / "versions").iterdir())) == 3
+    assert not files.model.exists()
+    assert not files.metadata.exists()
+    assert not files.scores.exists()
