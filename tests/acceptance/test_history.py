@@ -98,8 +98,8 @@ def test_a_roll_back_on_the_same_data_holds_until_a_setting_changes(project: Pro
     assert f"rolled back to {before['version']} on" in output
     assert predictions(project) == (project.folder / "first.csv").read_bytes()
     assert skipped(project.run())[-3:] == ["train", "evaluate", "predict"]
-    config.write_text("[modes.dev.model_params]\nmin_samples_leaf = 10\n", "utf-8")
-    assert "min_samples_leaf` changed from 20 to 10" in project.run("--explain")
+    config.write_text("[modes.dev.model_params]\nmin_samples_leaf = 7\n", "utf-8")
+    assert "min_samples_leaf` changed from 20 to 7" in project.run("--explain")
 
 
 def test_names_that_mean_nothing(project: Project) -> None:

@@ -170,7 +170,7 @@ class EmbeddedServer:
         """
         try:
             if not self.data_dir.parent.exists():
-                self.data_dir.parent.mkdir(parents=True, mode=0o700)
+                self.data_dir.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
             with self._mutex():
                 # A user before it runs: whatever breaks off the start, somebody stops the server.
                 self._join()
@@ -496,6 +496,8 @@ class EmbeddedServer:
                 os.ftruncate(log, 0)
                 begin = 0
             fcntl.flock(log, fcntl.LOCK_EX)
+            # Before it starts: whatever breaks off the next lines, the server is not left alone.
+            self._watch()
             folder = str(self._own_socket_dir()).replace('"', '""')
             settings = {**OPTIONS, "unix_socket_directories": f'"{folder}"'}
             given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -511,7 +513,6 @@ class EmbeddedServer:
             )  # fmt: skip
         finally:
             os.close(log)
-        self._watch()
         return begin
 
     def _watch(self) -> None:
@@ -561,6 +562,11 @@ class EmbeddedServer:
         import psutil
 
         postmaster = self._postmaster()
+        deadline = time.monotonic() + QUIT_SECONDS
+        # One whose start was broken off has the lock on its log before it tells its number.
+        while postmaster is None and self._log_held() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+            postmaster = self._postmaster()
         if postmaster is None:
             return
         folder = self.socket_dir

@@ -26,7 +26,14 @@ while flock -x 3; do
     flock -x 4
     if flock -x -n 3; then
         test -e "$2" && exit
-        pid=$(head -n 1 "$1/postmaster.pid") || exit
+        n=0
+        until pid=$(head -n 1 "$1/postmaster.pid") && test -n "$pid"; do
+            # A server holds a lock on its log from before it has written its number.
+            flock -n "$1/server.log" true && exit
+            n=$((n + 1))
+            test $n -eq 100 && exit
+            sleep 0.1
+        done
         test "$(cat "/proc/$pid/comm")" = postgres || exit
         kill -INT "$pid" || exit
         n=0
@@ -153,14 +160,14 @@ def watch_users(
     """
     if shutil.which("flock") is None:
         return
-    # Behind a shell that leaves at once, so that it is nobody's child.
+    # Behind a shell that leaves at once, so that it is nobody's child. The descriptors come as its
+    # input and output: not every shell can name one above 9.
     script = ["/bin/sh", "-c", _WATCH, "vigie-watch", str(data_dir), str(pin), str(socket_dir)]
     subprocess.run(
-        ["/bin/sh", "-c", f'exec 3<&{users} 4<&{lock}; "$@" &', "sh", *script],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        ["/bin/sh", "-c", 'exec 3<&0 4>&1 </dev/null >/dev/null; "$@" &', "sh", *script],
+        stdin=users,
+        stdout=lock,
         stderr=subprocess.DEVNULL,
-        pass_fds=(users, lock),
         check=False,
         **options,
     )

@@ -390,6 +390,45 @@ class TestKills:
             assert works(address)
             assert psutil.pid_exists(pid)
 
+    @pytest.mark.parametrize("watched", [True, False])
+    def test_ctrl_c_between_the_launch_and_its_first_sign_of_life(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, watched: bool
+    ) -> None:
+        """The server is on its way, and has not even written its number yet."""
+        with open_embedded(folder):
+            pass
+        wait_until(lambda: not watchers(folder))
+        run = subprocess.run
+
+        def interrupted(command: list[str], **options: object) -> object:
+            done = run(command, **options)  # type: ignore[call-overload]
+            if str(find_binary("postgres")) in command:
+                raise KeyboardInterrupt
+            return done
+
+        monkeypatch.setattr(postgres.subprocess, "run", interrupted)
+        server = EmbeddedServer(folder)
+        if watched:
+            # As if the process were gone at once: the watcher is all that is left.
+            monkeypatch.setattr(server, "_shut_down", lambda: None)
+        with pytest.raises(KeyboardInterrupt):
+            server.start()
+        wait_until(lambda: not processes_in(folder))
+        wait_until(lambda: not watchers(folder))
+        monkeypatch.undo()
+        with open_embedded(folder) as address:
+            assert works(address)
+
+    def test_a_starter_with_many_open_files_is_watched_too(self, folder: Path) -> None:
+        """Not every shell can name a descriptor above 9."""
+        opened = [os.open(os.devnull, os.O_RDONLY) for _number in range(20)]
+        try:
+            with open_embedded(folder):
+                assert watchers(folder)
+        finally:
+            for number in opened:
+                os.close(number)
+
     def test_ctrl_c_of_the_only_user(self, folder: Path) -> None:
         starter = User(folder)
         starter.pid()
