@@ -365,6 +365,10 @@ def _build(given: Mapping[str, Given]) -> Settings:
         if fault["type"] == "low_above_high":
             names, what = ("low", "high"), _("{first} is above {second}.")
             fix = _("Raise {second} or lower {first}.")
+        elif fault["type"] == "two_thresholds":
+            names = (fault["ctx"]["first"], fault["ctx"]["second"])
+            what = _("{first} does not go with {second}.")
+            fix = _("Choose the threshold by one of {first} and {second}.")
         else:
             names, what = ("max_samples", "bootstrap"), _("{first} does not go with {second}.")
             fix = _("Change one of {first} and {second}.")

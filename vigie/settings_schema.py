@@ -192,19 +192,33 @@ class Predict(Section):
     low: float = Field(default=0.3, ge=0, le=1)
     high: float = Field(default=0.7, ge=0, le=1)
     threshold: float = Field(default=0.5, ge=0, le=1)
+    capacity: Share | None = None
+    recall: Share | None = None
+    missed_per_alarm: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _check_order(self, info: ValidationInfo) -> Predict:
         if info.context != ONE_KEY and self.low > self.high:
             raise PydanticCustomError("low_above_high", "low is above high")
+        ways = ("capacity", "recall", "missed_per_alarm")
+        given = [name for name in ways if getattr(self, name) is not None]
+        if info.context != ONE_KEY and len(given) > 1:
+            raise PydanticCustomError(
+                "two_thresholds",
+                "{first} and {second}",
+                {"first": given[0], "second": given[1]},
+            )
         return self
 
 
 class Evaluation(Section):
     """What the model is judged on."""
 
+    holdout: Literal["latest", "grouped"] | Annotated[float, Field(gt=0, lt=1)] = "latest"
     holdout_share: float = Field(default=0.2, gt=0, lt=1)
     drop_repeaters: bool = True
+    strict_time: bool = False
+    recall_margin: float = Field(default=0.1, gt=0, le=1)
 
 
 class Model(Section):
@@ -212,7 +226,7 @@ class Model(Section):
 
     kind: Kind = "random_forest"
     params: JsonObject = "{}"
-    calibrate: Literal["isotonic", "sigmoid", False] = False
+    calibrate: Literal["isotonic", "sigmoid", False] = "sigmoid"
     tolerance: float = Field(default=0.005, ge=0, le=1)
     format: Literal["pkl", "skops"] = "pkl"
 

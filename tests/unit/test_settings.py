@@ -504,7 +504,7 @@ def test_any_password_fits_into_a_url(password: str, user: str) -> None:
         (
             {"toml": "predict = 3\n"},
             ("predict is a section, not a value.\nvigie.toml line 1\n"
-            "Names in it: low, high, threshold."),
+            "Names in it: low, high, threshold, capacity, recall, missed_per_alarm."),
         ),
         (
             {"environ": {"VIGIE_CUTOFF_DAYS": "ninety"}},

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from vigie.dataset.spec import (
     CLOCK,
     CUTOFF,
+    CUTOFF_DATE,
+    KNOWN_DATE,
     ROW_ID,
     AttributeFeature,
     Cohort,
@@ -15,6 +17,7 @@ from vigie.dataset.spec import (
     EventFeatures,
     Lookup,
     cohort_column,
+    report_column,
 )
 from vigie.engine import count_rows, quote_name, quote_text
 from vigie.errors import DataError, DeclarationError
@@ -32,13 +35,15 @@ class TransformReport:
     """What became of the rows.
 
     ``set_aside`` counts, for each table, the rows whose keys don't hold, by reason; ``excluded``
-    counts who is not in the cohort, by reason, in the order of the declaration.
+    counts who is not in the cohort, by reason, in the order of the declaration. ``known_bad``
+    counts, by period, those among them whose bad outcome is known by the cut-off.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
     set_aside: dict[str, dict[str, int]] = field(default_factory=dict)
     candidates: int = 0
     excluded: dict[str, int] = field(default_factory=dict)
+    known_bad: dict[str, int] = field(default_factory=dict)
     eligible: int = 0
     cohort: int = 0
     positives: int = 0
@@ -95,6 +100,7 @@ def make_cohort(
         report.excluded[reason] = count_rows(
             connection, f"vigie_candidates WHERE vigie_excluded = {quote_text(reason)}"
         )
+    report.known_bad = _known_bad(connection, cohort)
     kept = [name for name in _attribute_columns(dataset) if name not in cohort.key]
     key = ", ".join(quote_name(name) for name in cohort.key)
     hidden = _hidden_until_known(dataset)
@@ -106,7 +112,8 @@ def make_cohort(
         connection,
         f"CREATE OR REPLACE TEMP TABLE {COHORT} AS SELECT "
         f"CAST(row_number() OVER (ORDER BY {key}) - 1 AS INTEGER) AS cohort_id, {key}, {CUTOFF}, "
-        f"vigie_label AS label, vigie_group AS group_key, vigie_period AS period{attributes} "
+        f"vigie_label AS label, vigie_group AS group_key, vigie_period AS period"
+        f"{attributes}{_reported(dataset)} "
         "FROM vigie_candidates WHERE vigie_excluded IS NULL",
     )
     report.eligible = count_rows(connection, COHORT)
@@ -119,6 +126,35 @@ def make_cohort(
             fix=_("Choose another --cutoff-days, or look at the exclusions of the declaration."),
         )
     _refuse_repeated(connection, cohort)
+
+
+def _known_bad(connection: duckdb.DuckDBPyConnection, cohort: Cohort) -> dict[str, int]:
+    reasons = [quote_text(one.reason) for one in cohort.exclude if one.outcome_known]
+    if not reasons:
+        return {}
+    found = connection.execute(
+        f"SELECT vigie_period, count(*) FROM vigie_candidates "
+        f"WHERE vigie_excluded IN ({', '.join(reasons)}) AND vigie_label = 1 "
+        "GROUP BY ALL ORDER BY 1"
+    ).fetchall()
+    return {str(period): int(count) for period, count in found}
+
+
+def _reported(dataset: Dataset) -> str:
+    """Return SQL for the columns that results are reported by, and for the dates of each row."""
+    cohort = dataset.cohort
+    columns = "".join(
+        f", {quote_name(name)} AS {quote_name(report_column(name))}" for name in dataset.reported
+    )
+    if cohort.label.known_on is None:
+        return columns
+    cutoff = f"CAST({CUTOFF} AS DATE)"
+    if cohort.day_zero is not None:
+        cutoff = f"CAST(({cohort.day_zero}) AS DATE) + CAST({CUTOFF} AS INTEGER)"
+    return (
+        f"{columns}, {cutoff} AS {CUTOFF_DATE}, "
+        f"CAST(({cohort.label.known_on}) AS DATE) AS {KNOWN_DATE}"
+    )
 
 
 def rows_sql(dataset: Dataset, cutoff: int | None) -> str:

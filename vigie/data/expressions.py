@@ -118,6 +118,8 @@ class _Trial:
             yield from self._expression(inner, "when", label.window.when, events, boolean=True)
             yield from self._names((*inner, "on"), label.window.on)
         yield from self._expression(("cohort",), "period", cohort.period, _ROWS)
+        yield from self._expression(("cohort",), "day_zero", cohort.day_zero, _ROWS)
+        yield from self._expression(place, "known_on", label.known_on, _ROWS)
         if cohort.table is None:
             for key, names in (
                 ("key", cohort.key),
@@ -127,6 +129,7 @@ class _Trial:
                 yield from self._names(("cohort", key), [name for name in names if name])
             if label.column is not None:
                 yield from self._names((*place, "column"), [label.column])
+            yield from self._names(("cohort", "report_by"), cohort.report_by)
             known = [*self.dataset.sensitive.columns]
             yield from self._names(("sensitive", "columns"), known)
 

@@ -14,6 +14,20 @@ ROW_ID = "row_id"
 COHORT_COLUMNS = ("cohort_id", CUTOFF, "label", "group_key", "period")
 
 
+# The dates of a row's cut-off and of the day that its outcome became known on.
+CUTOFF_DATE = "vigie_cutoff_on"
+KNOWN_DATE = "vigie_known_on"
+
+
+def report_column(name: str) -> str:
+    """Return where a column that results are reported by stands in the cohort's file.
+
+    >>> report_column("code_module")
+    'report_code_module'
+    """
+    return f"report_{name}"
+
+
 def cohort_column(name: str) -> str:
     """Return what a column of the cohort's table is called in the cohort."""
     # Engines don't tell names apart by letter case.

@@ -60,6 +60,9 @@ class Outcome(Declared):
     """What happens in a window after the cut-off."""
     known: str | None = None
     """SQL that is true where the outcome is known; left out: where the column has a value."""
+    known_on: str | None = None
+    """SQL for the date on which the outcome became known. With the setting evaluation.strict_time
+    nothing is learnt from outcomes that weren't known when the hold-out began."""
     name: Label = Label(en="bad outcome", fr="issue défavorable")
     """What people call it."""
 
@@ -110,6 +113,9 @@ class Exclusion(Declared):
     """SQL that is true for them."""
     name: Label
     """The reason for people."""
+    outcome_known: bool = False
+    """Whether it is known by the cut-off that these have the bad outcome: they need no score, and
+    are counted in the figures for everybody."""
 
 
 class Cohort(Declared):
@@ -133,6 +139,12 @@ class Cohort(Declared):
     period: str | None = None
     """SQL for what orders the rows in time, sorted as text; the latest are the hold-out. Left out:
     rows with cut-offs of their own are ordered by these, others not at all."""
+    day_zero: str | None = None
+    """SQL for the date that day 0 is, where days are counted from a start; goes with
+    label.known_on."""
+    report_by: tuple[str, ...] = ()
+    """Columns by which results are reported, beside the sensitive ones, such as the module, the
+    branch or the product."""
     sample_by: tuple[str, ...] | None = None
     """Columns by which a sample is taken; left out: the key."""
     label: Outcome

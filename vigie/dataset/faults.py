@@ -62,6 +62,10 @@ def contradictions(dataset: Dataset, doubtful: frozenset[Place] = frozenset()) -
     known = {column for table in dataset.tables.values() for column in table.columns}
     if dataset.cohort.table is not None:
         found += _unknown(("sensitive", "columns"), dataset.sensitive.columns, known)
+        table = dataset.tables.get(dataset.cohort.table)
+        own = set(table.columns) if table else known
+        own |= {name for lookup in dataset.cohort.lookups for name in lookup.columns}
+        found += _unknown(("cohort", "report_by"), dataset.cohort.report_by, own)
     found += _unknown(("sensitive", "fed"), dataset.sensitive.fed, dataset.sensitive.columns)
     return found
 

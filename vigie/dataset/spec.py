@@ -13,7 +13,17 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from vigie.dataset.base import COHORT_COLUMNS, CUTOFF, ROW_ID, Declared, Label, cohort_column
+from vigie.dataset.base import (
+    COHORT_COLUMNS,
+    CUTOFF,
+    CUTOFF_DATE,
+    KNOWN_DATE,
+    ROW_ID,
+    Declared,
+    Label,
+    cohort_column,
+    report_column,
+)
 from vigie.dataset.cohort import Cohort, Exclusion, LabelWindow, Lookup, Outcome
 from vigie.dataset.groups import (
     TIMED_AGGREGATES,
@@ -37,6 +47,8 @@ __all__ = [
     "CLOCK_TYPES",
     "COHORT_COLUMNS",
     "CUTOFF",
+    "CUTOFF_DATE",
+    "KNOWN_DATE",
     "NUMBER_TYPES",
     "ROW_ID",
     "TIMED_AGGREGATES",
@@ -66,6 +78,7 @@ __all__ = [
     "Table",
     "TooGood",
     "cohort_column",
+    "report_column",
 ]
 
 CLOCK = "vigie_clock"
@@ -150,6 +163,24 @@ class Dataset(Declared):
         if self.cohort.cutoff is None:
             return not self.timeless
         return "cutoff_days" in self.cohort.cutoff
+
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """The columns of the cohort that results are reported by, each once."""
+        cohort = self.cohort
+        names = dict.fromkeys((*cohort.report_by, *self.sensitive.columns))
+        if cohort.table is None:
+            return tuple(names)
+        there = {*self.tables[cohort.table].columns, *cohort.key}
+        there |= {name for lookup in cohort.lookups for name in lookup.columns}
+        return tuple(name for name in names if name in there)
+
+    def label_of(self, column: str) -> dict[str, str]:
+        """Return what people call a column of the cohort: as its feature, else by its name."""
+        for group in self.features:
+            if isinstance(group, AttributeFeature) and group.column == column:
+                return dict(group.label)
+        return {"en": column, "fr": column}
 
     def known_from_start(self, table: str) -> bool:
         """Whether all rows of a table were known from the start."""

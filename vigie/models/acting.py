@@ -6,6 +6,7 @@ Everything is about rows that the scoring model never saw.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,3 +106,62 @@ def threshold_for_cost(
     last = np.r_[ordered[1:] != ordered[:-1], True]
     cost = np.where(last, cost, np.inf)
     return float(ordered[int(np.argmin(cost))])
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenThreshold:
+    """From which score on a row is predicted at risk, and by which rule that was chosen.
+
+    Attributes
+    ----------
+    value
+        The score.
+    by
+        ``"threshold"`` (given as such), ``"capacity"``, ``"recall"`` or ``"missed_per_alarm"``.
+    wanted
+        What was asked for: the score itself, or the rule's figure.
+    """
+
+    value: float
+    by: str
+    wanted: float
+
+    def document(self) -> dict[str, Any]:
+        """Return plain values for the metrics."""
+        return asdict(self)
+
+
+def choose_threshold(
+    scores: FloatArray,
+    labels: npt.NDArray[Any],
+    *,
+    threshold: float,
+    capacity: float | None = None,
+    recall: float | None = None,
+    missed_per_alarm: float | None = None,
+) -> ChosenThreshold:
+    """Return the threshold that the settings ask for.
+
+    Parameters
+    ----------
+    scores, labels
+        Out-of-fold scores and outcomes of rows outside the hold-out, which has to tell how well
+        the threshold does.
+    threshold
+        Used where nothing else is asked for.
+    capacity
+        The share of all rows that can be called.
+    recall
+        The share of those at risk that is to be found.
+    missed_per_alarm
+        How many false alarms missing one costs.
+    """
+    if capacity is not None:
+        rows = round(capacity * len(scores))
+        return ChosenThreshold(threshold_for_capacity(scores, rows), "capacity", capacity)
+    if recall is not None:
+        return ChosenThreshold(threshold_for_recall(scores, labels, recall), "recall", recall)
+    if missed_per_alarm is not None:
+        value = threshold_for_cost(scores, labels, missed_per_alarm)
+        return ChosenThreshold(value, "missed_per_alarm", missed_per_alarm)
+    return ChosenThreshold(threshold, "threshold", threshold)

@@ -13,6 +13,7 @@ import numpy as np
 
 from vigie.errors import DataError
 from vigie.i18n import _
+from vigie.models.acting import calibration, capacity_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -98,6 +99,9 @@ def evaluate(
         },
         "interval": {"level": CONFIDENCE, "method": "bootstrap over persons", "draws": draws},
         "roc": _thinned(*roc_points(scores, labels)),
+        "precision_recall": _thinned(*precision_recall_points(scores, labels)),
+        "capacity": capacity_table(scores, labels),
+        "calibration": calibration(scores, labels),
     }
 
 
@@ -106,7 +110,7 @@ def point_metrics(
 ) -> dict[str, float | None]:
     """Return each of ``METRICS`` for one set of scores; None where it is not defined."""
     weights = np.ones((1, len(scores)))
-    found = _weighted_metrics(np.asarray(scores), np.asarray(labels), threshold, weights)
+    found = weighted_metrics(np.asarray(scores), np.asarray(labels), threshold, weights)
     return {name: _or_none(float(found[name][0])) for name in METRICS}
 
 
@@ -126,11 +130,12 @@ def bootstrap_intervals(
     weight is how often its person was drawn, so that no row is copied and nothing sorted again.
     """
     parts = [
-        _weighted_metrics(scores, labels, threshold, weights)
+        weighted_metrics(scores, labels, threshold, weights)
         for weights in bootstrap_weights(groups, seed=seed, draws=draws)
     ]
     return {
-        name: _interval(np.concatenate([part[name] for part in parts]), level) for name in METRICS
+        name: percentile_interval(np.concatenate([part[name] for part in parts]), level)
+        for name in METRICS
     }
 
 
@@ -192,17 +197,17 @@ def paired_difference(
     _check(second, labels)
     once = np.ones((1, len(labels)))
     one, two = (
-        float(_weighted_metrics(scores, labels, threshold, once)[metric][0])
+        float(weighted_metrics(scores, labels, threshold, once)[metric][0])
         for scores in (first, second)
     )
     differences = np.concatenate(
         [
-            _weighted_metrics(first, labels, threshold, weights)[metric]
-            - _weighted_metrics(second, labels, threshold, weights)[metric]
+            weighted_metrics(first, labels, threshold, weights)[metric]
+            - weighted_metrics(second, labels, threshold, weights)[metric]
             for weights in bootstrap_weights(groups, seed=seed, draws=draws)
         ]
     )
-    return PairedDifference(one, two, one - two, *_interval(differences, level))
+    return PairedDifference(one, two, one - two, *percentile_interval(differences, level))
 
 
 def roc_points(scores: FloatArray, labels: npt.NDArray[Any]) -> tuple[FloatArray, FloatArray]:
@@ -219,6 +224,22 @@ def roc_points(scores: FloatArray, labels: npt.NDArray[Any]) -> tuple[FloatArray
     return np.r_[0.0, false / false[-1]], np.r_[0.0, true / true[-1]]
 
 
+def precision_recall_points(
+    scores: FloatArray, labels: npt.NDArray[Any]
+) -> tuple[FloatArray, FloatArray]:
+    """Return recall and precision from the highest threshold down, one point per distinct score.
+
+    Empty when no row is at risk.
+    """
+    positive = np.asarray(labels) == 1
+    if not positive.any():
+        return np.empty(0), np.empty(0)
+    order, starts = _score_runs(np.asarray(scores))
+    true = np.cumsum(np.add.reduceat(positive[order].astype(np.float64), starts))
+    flagged = np.r_[starts[1:], len(order)].astype(np.float64)
+    return true / true[-1], true / flagged
+
+
 def metrics_document(
     evaluation: Mapping[str, Any],
     folds: Sequence[Mapping[str, Any]],
@@ -230,6 +251,7 @@ def metrics_document(
     model_version: str,
     split: Mapping[str, Any],
     training_roc_auc: float | None,
+    more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what goes into ``reports/metrics_{mode}.json``; the same run gives the same bytes.
 
@@ -241,6 +263,8 @@ def metrics_document(
         Metrics of each fold, as in the model's metadata.
     split
         How the rows were divided.
+    more
+        Further parts of the document, by key.
     """
     document = {
         "dataset": dataset,
@@ -255,6 +279,7 @@ def metrics_document(
             "roc_auc": training_roc_auc,
             "note": "Scored on the rows it learned from: no measure of quality.",
         },
+        **(more or {}),
     }
     rounded: dict[str, Any] = _rounded(document)
     return rounded
@@ -271,7 +296,7 @@ def cross_validation_summary(folds: Sequence[Mapping[str, Any]]) -> dict[str, An
     return summary
 
 
-def _weighted_metrics(
+def weighted_metrics(
     scores: FloatArray, labels: npt.NDArray[Any], threshold: float, weights: FloatArray
 ) -> dict[str, FloatArray]:
     """Return each metric once per row of `weights` (draws x rows); NaN where it is undefined.
@@ -322,7 +347,8 @@ def _score_runs(scores: FloatArray) -> tuple[IntArray, IntArray]:
     return order, np.r_[0, np.flatnonzero(np.diff(scores[order])) + 1]
 
 
-def _interval(values: FloatArray, level: float) -> tuple[float | None, float | None]:
+def percentile_interval(values: FloatArray, level: float) -> tuple[float | None, float | None]:
+    """Return the middle `level` of drawn values; None where too few of them are defined."""
     defined = values[~np.isnan(values)]
     if len(defined) < max(2, _MIN_DEFINED_SHARE * len(values)):
         return None, None

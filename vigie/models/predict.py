@@ -81,6 +81,7 @@ def score_table(
     group_column: str,
     reasons: Explanation,
     feature_names: Sequence[str],
+    more_columns: Sequence[str] = (),
 ) -> pa.Table:
     """Return the out-of-fold scores with the keys of their rows, as they are stored with a model.
 
@@ -94,10 +95,12 @@ def score_table(
         As in ``TrainingScores``.
     feature_names
         By the columns of the matrix: a later one may have them elsewhere.
+    more_columns
+        Columns of `keys` that are kept too, to report by.
     """
     import pyarrow as pa
 
-    table = keys.select([*key_columns, group_column]).take(pa.array(rows))
+    table = keys.select([*key_columns, group_column, *more_columns]).take(pa.array(rows))
     table = (
         table.append_column("score", pa.array(scores, pa.float64()))
         .append_column("origin", pa.array(origins.tolist(), pa.string()))

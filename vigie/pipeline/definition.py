@@ -17,6 +17,13 @@ NO_RESULT = (
 )
 # Their versions decide results or the form of files.
 LIBRARIES = ("python", "duckdb", "ibis-framework", "pyarrow", "numpy", "scikit-learn")
+# What decides from which score on a row is predicted at risk.
+THRESHOLD = (
+    "predict.threshold",
+    "predict.capacity",
+    "predict.recall",
+    "predict.missed_per_alarm",
+)
 
 
 def pipeline_steps(mode: str) -> tuple[Step, ...]:
@@ -44,6 +51,7 @@ def pipeline_steps(mode: str) -> tuple[Step, ...]:
                 "dataset.tables",
                 "dataset.cohort",
                 "dataset.features",
+                "dataset.sensitive",
                 "cutoff_days",
                 f"{own}.sample_size",
             ),
@@ -63,7 +71,13 @@ def pipeline_steps(mode: str) -> tuple[Step, ...]:
             run=features.run,
             inputs=("clean",),
             outputs=("features", "labels", "keys", "features_metadata"),
-            params=("dataset.tables", "dataset.cohort", "dataset.features", "cutoff_days"),
+            params=(
+                "dataset.tables",
+                "dataset.cohort",
+                "dataset.features",
+                "dataset.sensitive",
+                "cutoff_days",
+            ),
             libraries=("duckdb", "ibis-framework", "numpy"),
         ),
         Step(
@@ -80,8 +94,10 @@ def pipeline_steps(mode: str) -> tuple[Step, ...]:
                 "model.calibrate",
                 "model.tolerance",
                 "model.format",
+                "evaluation.holdout",
                 "evaluation.holdout_share",
                 "evaluation.drop_repeaters",
+                "evaluation.strict_time",
                 "seed",
             ),
             libraries=("scikit-learn", "numpy"),
@@ -91,8 +107,8 @@ def pipeline_steps(mode: str) -> tuple[Step, ...]:
             title="EVALUATING THE MODEL",
             run=evaluate.run,
             inputs=("scores", "model_metadata", "features_metadata"),
-            outputs=("metrics", "figures"),
-            params=("predict.threshold", "seed", "lang"),
+            outputs=("metrics", "figures", "model_card"),
+            params=(*THRESHOLD, "evaluation.recall_margin", "seed", "lang"),
             libraries=("scikit-learn", "numpy", "matplotlib"),
         ),
         Step(
@@ -109,7 +125,7 @@ def pipeline_steps(mode: str) -> tuple[Step, ...]:
                 "scores",
             ),
             outputs=("predictions", "predictions_metadata", "predictions_table"),
-            params=("predict.low", "predict.high", "predict.threshold", "lang"),
+            params=("predict.low", "predict.high", *THRESHOLD, "lang"),
             libraries=("scikit-learn", "numpy"),
         ),
     )

@@ -420,6 +420,7 @@ class _Session:
                 for name, table in self.dataset.tables.items()
             },
             "dataset.cohort": self.dataset.cohort.model_dump(exclude_defaults=True),
+            "dataset.sensitive": self.dataset.sensitive.model_dump(exclude_defaults=True),
             "dataset.features": [
                 {"kind": group.kind, **group.model_dump(exclude_defaults=True)}
                 for group in self.dataset.features
@@ -449,6 +450,7 @@ class _Session:
             "model_metadata": paths.model("model_metadata", ".json"),
             "scores": paths.model("out_of_fold", ".parquet"),
             "metrics": paths.report("metrics", ".json"),
+            "model_card": paths.model("model_card", ".md"),
             "predictions": paths.report("predictions", ".csv"),
             "predictions_metadata": paths.report("predictions", "_metadata.json"),
         }

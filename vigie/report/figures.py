@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 160
-FIGURE_NAMES = ("confusion_matrix.png", "roc_curve.png", "feature_importance.png")
+FIGURE_NAMES = (
+    "confusion_matrix.png",
+    "roc_curve.png",
+    "feature_importance.png",
+    "calibration.png",
+    "capacity.png",
+    "precision_recall.png",
+)
 TOP_FEATURES = 20
 # The first colours of Okabe & Ito's palette: told apart by colour-blind readers too.
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#5f6670"
@@ -112,6 +119,7 @@ def write_figures(
     *,
     labelled_rows: int,
     by_shuffling: bool = False,
+    losses: Sequence[Importance] = (),
     class_names: tuple[str, str] | None = None,
 ) -> None:
     """Draw ``FIGURE_NAMES`` into `folder`; the same values give the same bytes.
@@ -124,12 +132,14 @@ def write_figures(
         How many rows the final model was fitted on.
     by_shuffling
         Whether `importances` are losses of AUC on the hold-out, not shares of impurity.
+    losses
+        These losses, for the figure of their own; it isn't drawn without.
     class_names
         Not at risk and at risk in the reader's language; "not at risk", "at risk" by default.
     """
     context = contextvars.copy_context()
     fitted = None if by_shuffling else labelled_rows
-    context.run(_write, folder, evaluation, importances, text, fitted, class_names)
+    context.run(_write, folder, evaluation, importances, text, fitted, losses, class_names)
 
 
 def importances_in_language(
@@ -166,9 +176,16 @@ def _write(
     importances: Sequence[Importance],
     text: FigureText,
     labelled_rows: int | None,
+    losses: Sequence[Importance],
     class_names: tuple[str, str] | None,
 ) -> None:
     import matplotlib as mpl
+
+    from vigie.report.acting_figures import (
+        calibration_figure,
+        capacity_figure,
+        precision_recall_figure,
+    )
 
     use_language(text.language)
     names = class_names or (_("not at risk"), _("at risk"))
@@ -189,6 +206,12 @@ def _write(
         below = judged if labelled_rows is None else text.fitted_on(labelled_rows)
         figure = _feature_importance(importances, below, text, losses=labelled_rows is None)
         _save(figure, folder / FIGURE_NAMES[2])
+        _save(calibration_figure(evaluation, text), folder / "calibration.png")
+        _save(capacity_figure(evaluation, text), folder / "capacity.png")
+        _save(precision_recall_figure(evaluation, text), folder / "precision_recall.png")
+        if losses:
+            figure = _feature_importance(losses, judged, text, losses=True)
+            _save(figure, folder / "permutation_importance.png")
 
 
 def _confusion_matrix(
@@ -205,7 +228,7 @@ def _confusion_matrix(
     )
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    figure, axes = _figure(
+    figure, axes = new_figure(
         9.0, 7.6, _("Predicted and real outcomes"), text.judged_on(evaluation["rows"]), text
     )
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -237,7 +260,7 @@ def _confusion_matrix(
 
 
 def _roc_curve(evaluation: Mapping[str, Any], text: FigureText) -> Figure:
-    figure, axes = _figure(
+    figure, axes = new_figure(
         9.0, 8.4, _("ROC curve: found for how many false alarms?"),
         text.judged_on(evaluation["rows"]), text,
     )  # fmt: skip
@@ -305,7 +328,7 @@ def _feature_importance(
         if losses
         else _("The {count} features that count most")
     ).format(count=len(shown))
-    figure, axes = _figure(
+    figure, axes = new_figure(
         11.0, max(4.5, 2.4 + 0.28 * lines + 0.12 * len(shown)), title, below, text
     )
     places = np.arange(len(shown))
@@ -348,7 +371,7 @@ def _two_lines(bars: Sequence[Importance]) -> Iterator[str]:
         yield "\n".join(lines)
 
 
-def _figure(
+def new_figure(
     width: float, height: float, title: str, subtitle: str, text: FigureText
 ) -> tuple[Figure, Axes]:
     """Return an empty figure (inches) under its title, and its axes."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vigie.dataset.spec import Dataset
+from vigie.dataset.spec import CUTOFF_DATE, KNOWN_DATE, Dataset, report_column
 from vigie.engine import open_engine, read_parquet
 from vigie.features.build import build_features
 from vigie.features.feature import Feature
@@ -108,7 +108,12 @@ def _save(
     summary = json.loads((folder / "summary.json").read_text("utf-8"))
     _write_array(context.output("features").path, built.matrix)
     _write_array(context.output("labels").path, labels)
-    keys = cohort.select([*dataset.cohort.key, *KEY_COLUMNS])
+    reported = [
+        name
+        for name in (*map(report_column, dataset.reported), CUTOFF_DATE, KNOWN_DATE)
+        if name in cohort.column_names
+    ]
+    keys = cohort.select([*dataset.cohort.key, *KEY_COLUMNS, *reported])
     with atomic_write(context.output("keys").path) as path:
         pq.write_table(keys, path)
     write_json(
@@ -150,7 +155,16 @@ def _metadata(
             "positive": int((labels == 1).sum()),
             "negative": int((labels == 0).sum()),
             "unlabelled": int((labels == -1).sum()),
+            "known_bad": summary.get("known_bad", {}),
         },
+        "reported": [
+            {
+                "column": name,
+                "label": dataset.label_of(name),
+                "sensitive": name in dataset.sensitive.columns,
+            }
+            for name in dataset.reported
+        ],
         "label": {
             "positive": dataset.cohort.label.positive_sql,
             "name": dict(dataset.cohort.label.name),

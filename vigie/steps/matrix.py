@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from vigie.models.acting import ChosenThreshold
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureMatrix:
@@ -67,3 +69,26 @@ def read_matrix(context: StepContext) -> FeatureMatrix:
             ),
         )
     return matrix
+
+
+def read_threshold(context: StepContext, scores: pa.Table) -> ChosenThreshold:
+    """Return from which score on a row is predicted at risk, by the settings.
+
+    Parameters
+    ----------
+    scores
+        Those kept with the model; the hold-out's are not looked at.
+    """
+    import pyarrow.compute as pc
+
+    from vigie.models.acting import choose_threshold
+
+    seen = scores.filter(pc.equal(scores["origin"], "fold"))
+    return choose_threshold(
+        seen["score"].to_numpy(),
+        seen["label"].to_numpy(),
+        threshold=context.param("predict.threshold"),
+        capacity=context.param("predict.capacity"),
+        recall=context.param("predict.recall"),
+        missed_per_alarm=context.param("predict.missed_per_alarm"),
+    )

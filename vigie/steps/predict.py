@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vigie.data.load import load_predictions
 from vigie.dataset.spec import ROW_ID, Dataset
 from vigie.i18n import _
 from vigie.pipeline.step import StepContext
-from vigie.steps.matrix import FeatureMatrix, read_matrix
+from vigie.steps.matrix import FeatureMatrix, read_matrix, read_threshold
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from vigie.models.store import LoadedModel
 
 GROUP_COLUMN = "group_key"
 
 
 def run(context: StepContext) -> None:
     """Check that the model fits the features, score every row, publish."""
+    import pyarrow.parquet as pq
+
     from vigie.models.predict import write_predictions_csv, write_predictions_metadata
     from vigie.models.store import check_schema, check_scores, load_model
 
@@ -36,7 +40,9 @@ def run(context: StepContext) -> None:
         mode=context.mode,
     )
     with context.progress(_("scoring"), None):
-        table = _score(context, matrix, loaded.model, loaded.metadata)
+        stored = pq.read_table(context.input("scores").path)
+        threshold = read_threshold(context, stored).value
+        table = _score(context, matrix, loaded, stored, threshold)
         write_predictions_csv(table, context.output("predictions").path)
         write_predictions_metadata(
             context.output("predictions_metadata").path,
@@ -48,7 +54,7 @@ def run(context: StepContext) -> None:
             model_metadata=loaded.metadata,
             low=context.param("predict.low"),
             high=context.param("predict.high"),
-            threshold=context.param("predict.threshold"),
+            threshold=threshold,
             cutoff_days=matrix.metadata["cutoff_days"],
         )
         address = context.services["address"]()
@@ -66,13 +72,15 @@ def run(context: StepContext) -> None:
 
 
 def _score(
-    context: StepContext, matrix: FeatureMatrix, model: Any, metadata: dict[str, Any]
+    context: StepContext,
+    matrix: FeatureMatrix,
+    loaded: LoadedModel,
+    stored: pa.Table,
+    threshold: float,
 ) -> pa.Table:
-    import pyarrow.parquet as pq
-
     from vigie.models.predict import predict_table
 
-    stored = pq.read_table(context.input("scores").path)
+    metadata = loaded.metadata
     if ROW_ID in matrix.metadata["key"] and metadata.get("matrix_sha256") != matrix.sha256():
         # Row 5 of another file is another thing: no stored score is its own.
         stored = stored.slice(0, 0)
@@ -80,13 +88,13 @@ def _score(
         matrix.keys,
         matrix.values,
         matrix.labels,
-        model,
+        loaded.model,
         stored,
         key_columns=matrix.metadata["key"],
         group_column=GROUP_COLUMN,
         low=context.param("predict.low"),
         high=context.param("predict.high"),
-        threshold=context.param("predict.threshold"),
+        threshold=threshold,
         model_version=metadata["version"],
         cutoff_days=matrix.metadata["cutoff_days"],
         features=matrix.metadata["features"],

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from vigie.dataset.spec import ROW_ID
-from vigie.errors import ModelError
+from vigie.dataset.spec import CUTOFF_DATE, KNOWN_DATE, ROW_ID, report_column
+from vigie.errors import ModelError, SettingsError
 from vigie.i18n import _
 from vigie.pipeline.step import StepContext
 from vigie.steps.matrix import FeatureMatrix, read_matrix
@@ -57,6 +57,7 @@ def run(context: StepContext) -> None:
 
     matrix = read_matrix(context)
     own = _Own.of(context)
+    holdout = context.param("evaluation.holdout")
     with context.progress(_("training"), 1.0) as bar:
         result = train_model(
             matrix.values,
@@ -68,7 +69,10 @@ def run(context: StepContext) -> None:
             calibrate=own.calibrate,
             n_splits=own.n_splits,
             seed=context.param("seed"),
-            holdout_share=context.param("evaluation.holdout_share"),
+            holdout="latest" if holdout == "latest" else "grouped",
+            holdout_share=holdout
+            if isinstance(holdout, float)
+            else context.param("evaluation.holdout_share"),
             # One thing at many cut-offs is in nearly every period: nothing would be left.
             drop_repeaters=context.param("evaluation.drop_repeaters")
             and context.services["dataset"].cohort.cutoff is None,
@@ -93,12 +97,34 @@ def _known(context: StepContext, matrix: FeatureMatrix) -> Known | None:
 
     window = context.services["dataset"].cohort.label.window
     if window is None:
-        return None
+        return _known_on(context, matrix) if context.param("evaluation.strict_time") else None
     cutoff = matrix.keys["cutoff"]
     if pa.types.is_temporal(cutoff.type):
         cutoff = cutoff.cast(pa.date32()).cast(pa.int32())
     days = np.asarray(cutoff.to_numpy(), dtype=np.int64)
     return Known(days, days + window.days)
+
+
+def _known_on(context: StepContext, matrix: FeatureMatrix) -> Known:
+    """Return the same by the declared dates; a row without a date is never known too late."""
+    import numpy as np
+
+    from vigie.models.split import Known
+
+    if KNOWN_DATE not in matrix.keys.column_names:
+        raise SettingsError(
+            _("Nothing says when outcomes became known."),
+            where="evaluation.strict_time",
+            fix=_("Declare cohort.day_zero and cohort.label.known_on, or set it to false."),
+        )
+    cutoff, known = (
+        matrix.keys[name].to_numpy().astype("datetime64[D]") for name in (CUTOFF_DATE, KNOWN_DATE)
+    )
+    never, always = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+    return Known(
+        np.where(np.isnat(cutoff), never, cutoff.astype(np.int64)),
+        np.where(np.isnat(known), always, known.astype(np.int64)),
+    )
 
 
 def _keep(context: StepContext, matrix: FeatureMatrix, own: _Own, result: TrainingResult) -> None:
@@ -157,6 +183,9 @@ def _metadata(
         n_splits=own.n_splits,
         row_count=len(matrix.labels),
     )
+    metadata["counts"] |= {
+        name: matrix.metadata["counts"][name] for name in ("eligible", "cohort", "known_bad")
+    }
     metadata["vocabulary"] = matrix.metadata["vocabulary"]
     metadata["matrix_sha256"] = matrix.sha256()
     return metadata
@@ -178,6 +207,11 @@ def _scores(matrix: FeatureMatrix, result: TrainingResult) -> pa.Table:
         group_column=GROUP_COLUMN,
         reasons=found.reasons,
         feature_names=matrix.names,
+        more_columns=[
+            column
+            for column in (report_column(r["column"]) for r in matrix.metadata["reported"])
+            if column in matrix.keys.column_names
+        ],
     )
     outcomes = pa.array(matrix.labels[found.rows], pa.int8())
     baseline = pa.array(found.baseline, pa.float64(), from_pandas=True)

@@ -84,7 +84,7 @@ def _is_hidden_tick(found, figure: Figure) -> bool:
 
 
 @pytest.mark.parametrize("language", ["en", "fr"])
-def test_three_wide_figures_with_nothing_cut_off(tmp_path, evaluation, drawn, language):
+def test_wide_figures_with_nothing_cut_off(tmp_path, evaluation, drawn, language):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         write_figures(
@@ -93,10 +93,12 @@ def test_three_wide_figures_with_nothing_cut_off(tmp_path, evaluation, drawn, la
             BARS,
             text(language, generated=True, split={"holdout_periods": []}),
             labelled_rows=1_234_567,
+            losses=[Importance(LONG, 0.02, None), Importance("x" * 120, 0.01, None)],
             class_names=("réussite ou distinction en fin de module", "échec ou abandon ensuite"),
         )
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FIGURE_NAMES)
-    assert len(drawn) == 3
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {*FIGURE_NAMES, "permutation_importance.png"}
+    assert len(drawn) == 7
     for figure in drawn:
         assert figure.bbox.width >= 1200
         assert_nothing_cut_off(figure)
@@ -122,7 +124,7 @@ def test_readers_settings_do_not_change_the_figures(tmp_path, evaluation):
 
 def test_figures_say_what_they_show(tmp_path, evaluation, drawn):
     write_figures(tmp_path, evaluation, BARS, text(), labelled_rows=12_345)
-    matrix, curve, bars = (words(figure) for figure in drawn)
+    matrix, curve, bars, *_more = (words(figure) for figure in drawn)
     for shown in (matrix, curve):
         assert "300 hold-out rows of 2014 · as known at day 90" in shown
     auc = evaluation["metrics"]["roc_auc"]
@@ -135,6 +137,20 @@ def test_figures_say_what_they_show(tmp_path, evaluation, drawn):
     assert "Generated" not in matrix + curve + bars
 
 
+def test_figures_for_whoever_acts(tmp_path, evaluation, drawn):
+    losses = [Importance("missed", 0.05, None), Importance("clicks", 0.02, None)]
+    write_figures(tmp_path, evaluation, BARS, text(), labelled_rows=300, losses=losses)
+    calibration, capacity, precision, shuffled = (words(figure) for figure in drawn[3:])
+    error = evaluation["calibration"]["expected_calibration_error"] * 100
+    assert f"mean distance: {error:.1f} points of a hundred" in calibration
+    tenth = next(row for row in evaluation["capacity"] if row["share"] == 0.1)
+    assert f"{tenth['rows']} called: {tenth['reached']} at risk" in capacity
+    average = evaluation["metrics"]["average_precision"]["value"]
+    assert f"average precision = {average:.3f}" in precision
+    assert "missed" in shuffled
+    assert "2 topics" in shuffled
+
+
 def test_generated_data_are_named_in_each(tmp_path, evaluation, drawn):
     write_figures(tmp_path, evaluation, BARS, text(generated=True), labelled_rows=300)
     assert all("Generated data, nothing real" in words(figure) for figure in drawn)
@@ -142,7 +158,7 @@ def test_generated_data_are_named_in_each(tmp_path, evaluation, drawn):
 
 def test_french_numbers(tmp_path, evaluation, drawn):
     write_figures(tmp_path, evaluation, BARS, text("fr"), labelled_rows=12_345)
-    matrix, curve, bars = (words(figure) for figure in drawn)
+    matrix, curve, bars, *_more = (words(figure) for figure in drawn)
     assert "0,500" in curve
     assert "12\N{NARROW NO-BREAK SPACE}345" in bars
     assert "\N{NO-BREAK SPACE}%" in matrix
@@ -193,9 +209,10 @@ def test_pyplot_is_never_imported(tmp_path):
         "import sys; from vigie.report import figures;"
         "assert 'matplotlib' not in sys.modules;"
         "from pathlib import Path;"
-        f"figures.write_figures(Path({str(tmp_path)!r}), {{'rows': 1, 'threshold': .5, 'roc': [],"
-        "'confusion': dict.fromkeys(('true_negative', 'false_positive', 'false_negative',"
-        "'true_positive'), 1), 'metrics': {'roc_auc': {}}},"
+        "import numpy as np; from vigie.models.evaluate import evaluate;"
+        "found = evaluate(np.array([.1, .9]), np.array([0, 1]), .5, groups=np.arange(2),"
+        "train_prevalence=.5, seed=1, draws=5);"
+        f"figures.write_figures(Path({str(tmp_path)!r}), found,"
         "[figures.Importance('a', .1, .1)],"
         "figures.FigureText('en', 1, True, {}), labelled_rows=1);"
         "assert 'matplotlib.pyplot' not in sys.modules"
