@@ -411,4 +411,10 @@ def new_figure(
 def _save(figure: Figure, path: Path) -> None:
     with atomic_write(path) as temporary:
         # Without the version of matplotlib in it the file depends on what it shows only.
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+        figure.savefig(
+            temporary,
+            format="png",
+            metadata={"Software": None},
+            # A fifth larger than by default, in a third of the time.
+            pil_kwargs={"compress_level": 2},
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,29 @@ class _Holdout:
     """The rows that are judged, and what is needed to judge them."""
 
     table: pa.Table
-    earlier: pa.Table
+    persons: npt.NDArray[Any]
+    earlier_persons: npt.NDArray[Any]
     threshold: ChosenThreshold
     train_prevalence: float
     seed: int
+
+    @classmethod
+    def of(
+        cls,
+        scores: pa.Table,
+        threshold: ChosenThreshold,
+        train_prevalence: float,
+        seed: int,
+    ) -> _Holdout:
+        import pyarrow.compute as pc
+
+        judged = pc.equal(scores["origin"], "holdout")
+        # Persons as numbers: comparing texts again and again takes longer than all the rest.
+        codes = scores["group_key"].combine_chunks().dictionary_encode().indices.to_numpy()
+        mask = judged.to_numpy()
+        return cls(
+            scores.filter(judged), codes[mask], codes[~mask], threshold, train_prevalence, seed
+        )
 
     @property
     def scores(self) -> npt.NDArray[Any]:
@@ -38,10 +58,6 @@ class _Holdout:
     @property
     def labels(self) -> npt.NDArray[Any]:
         return self._column("label")
-
-    @property
-    def persons(self) -> npt.NDArray[Any]:
-        return self._column("group_key")
 
     def _column(self, name: str) -> npt.NDArray[Any]:
         values: npt.NDArray[Any] = self.table[name].to_numpy()
@@ -57,7 +73,6 @@ class _Holdout:
 
 def run(context: StepContext) -> None:
     """Judge the evaluated model on the hold-out; draw what a person looks at."""
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     from vigie.models.evaluate import metrics_document
@@ -67,16 +82,19 @@ def run(context: StepContext) -> None:
     check_scores(metadata, context.input("scores").path, mode=context.mode)
     features = read_json(context.input("features_metadata").path)
     scores = pq.read_table(context.input("scores").path)
-    judged = pc.equal(scores["origin"], "holdout")
-    holdout = _Holdout(
-        scores.filter(judged),
-        scores.filter(pc.invert(judged)),
+    holdout = _Holdout.of(
+        scores,
         read_threshold(context, scores),
         metadata["train_prevalence"],
         context.param("seed"),
     )
     with context.progress(_("evaluating"), None):
-        evaluation = _evaluation(context, holdout, metadata, features)
+        evaluation = _evaluation(holdout)
+        with ThreadPoolExecutor(1) as pool:
+            # Mostly numpy's work, which lets go of the interpreter while the figures are drawn.
+            further = pool.submit(_further, context, holdout, metadata, features)
+            _draw(context, evaluation, metadata, features)
+            evaluation |= further.result()
         document = metrics_document(
             evaluation,
             metadata["cross_validation"]["folds"],
@@ -90,7 +108,6 @@ def run(context: StepContext) -> None:
             more=_beside(holdout, metadata),
         )
         write_json(context.output("metrics").path, document)
-        _draw(context, evaluation, metadata, features)
         _write_card(context, document, metadata, features)
     context.facts["metrics"] = {
         name: metric["value"] for name, metric in document["holdout"]["metrics"].items()
@@ -100,9 +117,7 @@ def run(context: StepContext) -> None:
     _warn(context, document)
 
 
-def _evaluation(
-    context: StepContext, holdout: _Holdout, metadata: dict[str, Any], features: dict[str, Any]
-) -> dict[str, Any]:
+def _evaluation(holdout: _Holdout) -> dict[str, Any]:
     from vigie.models.evaluate import evaluate
 
     found = evaluate(
@@ -114,9 +129,17 @@ def _evaluation(
         seed=holdout.seed,
     )
     found["threshold_choice"] = holdout.threshold.document()
-    found["comparison"] = _comparison(holdout, metadata)
-    found["groups"] = _groups(context, holdout, features)
     return found
+
+
+def _further(
+    context: StepContext, holdout: _Holdout, metadata: dict[str, Any], features: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what stands beside the headline's figures."""
+    return {
+        "comparison": _comparison(holdout, metadata),
+        "groups": _groups(context, holdout, features),
+    }
 
 
 def _comparison(holdout: _Holdout, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -184,7 +207,7 @@ def _beside(holdout: _Holdout, metadata: dict[str, Any]) -> dict[str, Any]:
         share=holdout.table.num_rows / max(1, metadata["counts"]["labelled"]),
     )
     found: dict[str, Any] = {
-        "repeaters": repeaters(*values, holdout.earlier["group_key"].to_numpy(), **holdout.common())
+        "repeaters": repeaters(*values, holdout.earlier_persons, **holdout.common())
     }
     if known_bad:
         found["populations"] = {"everybody": everybody(*values, known_bad, **holdout.common())}
