@@ -103,6 +103,11 @@ class ProjectPaths:
         return self.state / f"ledger_{self.mode}.jsonl"
 
     @property
+    def published(self) -> Path:
+        """What was said of rows before their outcome was known."""
+        return self.state / f"published_{self.mode}.parquet"
+
+    @property
     def runs(self) -> Path:
         """Run records."""
         return self.state / "runs"

@@ -231,6 +231,13 @@ class Model(Section):
     format: Literal["pkl", "skops"] = "pkl"
 
 
+class Watch(Section):
+    """From where on a difference from what was learnt from is told."""
+
+    psi: float = Field(default=0.2, gt=0)
+    two_sample_auc: float = Field(default=0.75, ge=0.5, le=1)
+
+
 class Retention(Section):
     """How many of each are kept; the current one always is."""
 
@@ -273,6 +280,7 @@ class Settings(Section):
     predict: Predict = Predict()
     model: Model = Model()
     evaluation: Evaluation = Evaluation()
+    watch: Watch = Watch()
     retention: Retention = Retention()
     engine: Engine = Engine()
     database: Database = Database()

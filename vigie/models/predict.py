@@ -229,7 +229,7 @@ def honest_scores(
     DataError
         When two rows have the same key.
     """
-    place = _stored_places(keys, stored_scores, key_columns)
+    place = stored_places(keys, stored_scores, key_columns)
     stored = place >= 0
     scores = np.empty(len(place))
     scores[stored] = stored_scores["score"].to_numpy()[place[stored]]
@@ -359,7 +359,7 @@ def _counts(table: pa.Table, column: str, values: Sequence[str]) -> dict[str, in
     return {value: found.count(value) for value in values}
 
 
-def _stored_places(
+def stored_places(
     keys: pa.Table, stored: pa.Table, key_columns: Sequence[str]
 ) -> npt.NDArray[np.int64]:
     """Return where each row of `keys` is in `stored`, -1 where it is not."""

@@ -136,6 +136,7 @@ def model_metadata(
         "features": [_schema_entry(feature) for feature in features],
         "importances": _importance_entries(result, features),
         "permutation_importance": _permutation_entries(result, features),
+        "reference": result.reference,
     }
 
 

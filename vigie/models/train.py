@@ -17,6 +17,7 @@ import numpy as np
 from vigie.errors import DataError, ModelError
 from vigie.i18n import _
 from vigie.models.calibrate import CalibratedModel, Calibrator, Method
+from vigie.models.drift import make_reference
 from vigie.models.evaluate import point_metrics
 from vigie.models.explain import Explanation, explain
 from vigie.models.importance import permutation_importance
@@ -103,6 +104,8 @@ class TrainingResult:
         models that have none.
     permutation
         Loss of AUC on the hold-out when a topic is shuffled, topics x shuffles.
+    reference
+        What later rows are compared with, as in ``make_reference``.
     fit_seconds
         By model: ``final``, ``evaluated``, ``fold 1`` and so on.
     """
@@ -118,6 +121,7 @@ class TrainingResult:
     permutation: FloatArray
     fit_seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    reference: dict[str, Any] = field(default_factory=dict)
 
     def fold_documents(self) -> list[dict[str, Any]]:
         """Return the folds' metrics as plain values for metadata and reports."""
@@ -306,6 +310,11 @@ def train_model(
         ),
         fit_seconds=fitting.fit_seconds,
         versions=_versions(),
+        reference=make_reference(
+            X[labelled],
+            scored.scores[labelled],
+            feature_names or [str(place) for place in range(X.shape[1])],
+        ),
     )
 
 

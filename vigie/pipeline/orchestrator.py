@@ -431,6 +431,7 @@ class _Session:
 
     def _artifacts(self) -> dict[str, Artifact]:
         from vigie.data.tables_artifact import TablesArtifact
+        from vigie.models.published import PublishedArtifact
 
         project, paths, hashes = self.paths.project, self.paths, self.hashes
         folders = {
@@ -453,6 +454,7 @@ class _Session:
             "model_card": paths.model("model_card", ".md"),
             "predictions": paths.report("predictions", ".csv"),
             "predictions_metadata": paths.report("predictions", "_metadata.json"),
+            "drift": paths.report("drift", ".json"),
         }
         made: list[Artifact] = [self.raw]
         made += [FolderArtifact(n, path, project, hashes=hashes) for n, path in folders.items()]
@@ -460,6 +462,9 @@ class _Session:
         made += [
             TablesArtifact("database", paths.schema, "tables", self.address),
             TablesArtifact("predictions_table", paths.schema, "predictions", self.address),
+            PublishedArtifact(
+                "published", paths.published, files["keys"], files["features_metadata"]
+            ),
         ]
         return {artifact.name: artifact for artifact in made}
 
@@ -471,6 +476,7 @@ class _Session:
             "spill": self.paths.state / "spill",
             "quarantine": self.paths.quarantine,
             "model_versions": self.paths.model_versions,
+            "published": self.paths.published,
             "model_metadata": self.paths.model("model_metadata", ".json"),
             "language": self.language,
             "address": self.address,

@@ -105,7 +105,7 @@ def run(context: StepContext) -> None:
             model_version=metadata["version"],
             split=metadata["split"],
             training_roc_auc=metadata["training_roc_auc"],
-            more=_beside(holdout, metadata),
+            more={**_beside(holdout, metadata), **_published(context, features)},
         )
         write_json(context.output("metrics").path, document)
         _write_card(context, document, metadata, features)
@@ -214,6 +214,23 @@ def _beside(holdout: _Holdout, metadata: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _published(context: StepContext, features: dict[str, Any]) -> dict[str, Any]:
+    """Return how predictions did that were made before the outcome was known."""
+    import pyarrow.parquet as pq
+
+    from vigie.models.published import published_metrics, with_outcomes
+
+    table = with_outcomes(
+        context.input("published").path,
+        pq.read_table(context.input("keys").path),
+        features["key"],
+    )
+    if table is None:
+        return {}
+    threshold = context.param("predict.threshold")
+    return {"published": published_metrics(table, threshold=threshold, seed=context.param("seed"))}
+
+
 def _draw(
     context: StepContext,
     evaluation: dict[str, Any],
@@ -293,6 +310,22 @@ def _tell(context: StepContext, document: dict[str, Any]) -> None:
         )
     _tell_aucs(context, document)
     _tell_acting(context, holdout)
+    for published in document.get("published", ()):
+        auc = published["metrics"]["roc_auc"]
+        if auc["value"] is not None and auc["low"] is not None:
+            context.say(
+                _(
+                    "as {version} said on {date}, before the outcome was known: AUC {auc:.3f} "
+                    "[{low:.3f}; {high:.3f}] on {rows} rows"
+                ).format(
+                    version=published["model_version"],
+                    date=published["published"][0][:10],
+                    auc=auc["value"],
+                    low=auc["low"],
+                    high=auc["high"],
+                    rows=f"{published['rows']:,}",
+                )
+            )
 
 
 def _tell_aucs(context: StepContext, document: dict[str, Any]) -> None:

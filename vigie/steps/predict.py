@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from vigie.data.load import load_predictions
 from vigie.dataset.spec import ROW_ID, Dataset
 from vigie.i18n import _
+from vigie.names import shown_periods
+from vigie.pipeline.artifacts import write_json
 from vigie.pipeline.step import StepContext
 from vigie.steps.matrix import FeatureMatrix, read_matrix, read_threshold
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from vigie.models.store import LoadedModel
 
 GROUP_COLUMN = "group_key"
+# So many more rows than before without any known category are worth a warning.
+UNKNOWN_SHARE = 0.01
 
 
 def run(context: StepContext) -> None:
@@ -23,6 +28,7 @@ def run(context: StepContext) -> None:
     import pyarrow.parquet as pq
 
     from vigie.models.predict import write_predictions_csv, write_predictions_metadata
+    from vigie.models.published import append_published
     from vigie.models.store import check_schema, check_scores, load_model
 
     matrix = read_matrix(context)
@@ -42,7 +48,16 @@ def run(context: StepContext) -> None:
     with context.progress(_("scoring"), None):
         stored = pq.read_table(context.input("scores").path)
         threshold = read_threshold(context, stored).value
-        table = _score(context, matrix, loaded, stored, threshold)
+        if _keys_are_row_numbers(matrix) and (
+            loaded.metadata.get("matrix_sha256") != matrix.sha256()
+        ):
+            # Row 5 of another file is another thing: no stored score is its own.
+            known = stored.slice(0, 0)
+        else:
+            known = stored
+        table = _score(context, matrix, loaded, known, threshold)
+        drift = _drift(context, matrix, loaded, stored, known, table)
+        write_json(context.output("drift").path, drift)
         write_predictions_csv(table, context.output("predictions").path)
         write_predictions_metadata(
             context.output("predictions_metadata").path,
@@ -67,8 +82,22 @@ def run(context: StepContext) -> None:
             fingerprint=context.services["fingerprint"](),
             run={"mode": context.mode, "model_version": loaded.metadata["version"]},
         )
+        if not _keys_are_row_numbers(matrix):
+            append_published(
+                context.services["published"],
+                matrix.keys,
+                table,
+                key_columns=matrix.metadata["key"],
+                model_version=loaded.metadata["version"],
+                published_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
     context.facts["model_version"] = loaded.metadata["version"]
     _tell(context, table)
+    _tell_drift(context, drift)
+
+
+def _keys_are_row_numbers(matrix: FeatureMatrix) -> bool:
+    return ROW_ID in matrix.metadata["key"]
 
 
 def _score(
@@ -81,9 +110,6 @@ def _score(
     from vigie.models.predict import predict_table
 
     metadata = loaded.metadata
-    if ROW_ID in matrix.metadata["key"] and metadata.get("matrix_sha256") != matrix.sha256():
-        # Row 5 of another file is another thing: no stored score is its own.
-        stored = stored.slice(0, 0)
     return predict_table(
         matrix.keys,
         matrix.values,
@@ -116,3 +142,127 @@ def _tell(context: StepContext, table: pa.Table) -> None:
             **{level: f"{count:,}" for level, count in counts.items()},
         )
     )
+
+
+# --- drift -----------------------------------------------------------------------------------
+
+_SHOWN = 3
+
+
+def _drift(
+    context: StepContext,
+    matrix: FeatureMatrix,
+    loaded: LoadedModel,
+    stored: pa.Table,
+    known: pa.Table,
+    table: pa.Table,
+) -> dict[str, Any]:
+    """Compare the rows that the model hasn't learnt from with those that it has.
+
+    Where there is no such row, the hold-out is compared with the rows before it, as if it had been
+    new: that tells why the model was as good on it as it was.
+    """
+    import numpy as np
+    import pyarrow.compute as pc
+
+    from vigie.models.drift import MIN_ROWS, SAMPLE_COLUMN, drift_document, make_reference
+    from vigie.models.predict import stored_places
+
+    about = {"model_version": loaded.metadata["version"], "mode": context.mode}
+    place = stored_places(matrix.keys, known, matrix.metadata["key"])
+    source, score = table["score_source"], table["risk_score"]
+    common: dict[str, Any] = {
+        "psi": context.param("watch.psi"),
+        "two_sample_auc": context.param("watch.two_sample_auc"),
+        "seed": context.param("seed"),
+        "threads": context.services["threads"],
+    }
+    features = matrix.metadata["features"]
+    new = place < 0
+    if new.sum() >= MIN_ROWS and "reference" in loaded.metadata:
+        kept = stored.filter(stored[SAMPLE_COLUMN].is_valid())[SAMPLE_COLUMN].combine_chunks()
+        return {
+            **about,
+            "compared": "new rows",
+            **drift_document(
+                loaded.metadata["reference"],
+                kept.flatten().to_numpy().reshape(len(kept), len(features)),
+                matrix.values[new],
+                score.filter(pc.equal(source, "final")).to_numpy(),
+                features,
+                **common,
+            ),
+        }
+    origin = np.asarray([*known["origin"].to_pylist(), ""], dtype=object)[place]
+    late, early = origin == "holdout", origin == "fold"
+    if not late.any() or not early.any():
+        return {**about, "compared": "nothing", "rows": int(new.sum())}
+    earlier = matrix.values[early]
+    names = [feature["name"] for feature in features]
+    return {
+        **about,
+        "compared": "hold-out",
+        "periods": loaded.metadata["split"]["holdout_periods"],
+        **drift_document(
+            make_reference(earlier, score.filter(pc.equal(source, "fold")).to_numpy(), names),
+            earlier,
+            matrix.values[late],
+            score.filter(pc.equal(source, "holdout")).to_numpy(),
+            features,
+            **common,
+        ),
+    }
+
+
+def _tell_drift(context: StepContext, drift: dict[str, Any]) -> None:
+    language = context.services["language"]
+    if drift["compared"] == "nothing":
+        return
+    topics = list(
+        dict.fromkeys(
+            entry["topic"].get(language, entry["topic"]["en"])
+            for entry in drift["features"]
+            if entry["drifted"]
+        )
+    )
+    file = context.output("drift").describe()
+    shown = ", ".join(topics[:_SHOWN]) + (", …" if len(topics) > _SHOWN else "")
+    if drift["compared"] == "hold-out":
+        if topics and drift["periods"]:
+            context.say(
+                _("{periods} differs from what was before it most in: {topics} ({file})").format(
+                    periods=shown_periods(drift["periods"]), topics=shown, file=file
+                )
+            )
+        return
+    if topics:
+        context.warn(
+            _(
+                "{count} of {all} features are not as they were when the model was trained, "
+                "most: {topics}. See {file}; train again when outcomes are known."
+            ).format(
+                count=len(drift["drifted"]), all=len(drift["features"]), topics=shown, file=file
+            )
+        )
+    if drift["scores"]["drifted"]:
+        context.warn(
+            _("the scores are not as they were: on average {now:.2f}, then {then:.2f}").format(
+                now=drift["scores"]["mean"], then=drift["scores"]["reference_mean"]
+            )
+        )
+    for category in drift["categories"]:
+        if category["unknown"] > category["reference_unknown"] + UNKNOWN_SHARE:
+            context.warn(
+                _("{column}: {share:.0f}% of the rows have a value new to the model").format(
+                    column=category["label"].get(language, category["column"]),
+                    share=category["unknown"] * 100,
+                )
+            )
+    two = drift["two_sample"]
+    if two and two["drifted"] and not topics:
+        context.warn(
+            _(
+                "these rows can be told from those that the model learnt from (AUC {auc:.2f}), "
+                "by several features together. See {file}."
+            ).format(auc=two["roc_auc"], file=file)
+        )

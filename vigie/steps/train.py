@@ -148,7 +148,7 @@ def _keep(context: StepContext, matrix: FeatureMatrix, own: _Own, result: Traini
     written = save_model(
         result.model,
         metadata,
-        _scores(matrix, result),
+        _scores(matrix, result, context.param("seed")),
         files,
         context.services["model_versions"],
         now.strftime("%Y%m%dT%H%M%SZ"),
@@ -191,9 +191,11 @@ def _metadata(
     return metadata
 
 
-def _scores(matrix: FeatureMatrix, result: TrainingResult) -> pa.Table:
+def _scores(matrix: FeatureMatrix, result: TrainingResult, seed: int) -> pa.Table:
+    import numpy as np
     import pyarrow as pa
 
+    from vigie.models.drift import SAMPLE_COLUMN, sample_rows
     from vigie.models.predict import score_table
 
     found = result.scores
@@ -212,6 +214,17 @@ def _scores(matrix: FeatureMatrix, result: TrainingResult) -> pa.Table:
             for column in (report_column(r["column"]) for r in matrix.metadata["reported"])
             if column in matrix.keys.column_names
         ],
+    )
+    # A sample of what was learnt from goes with the scores: they are their owner's only.
+    kept = sample_rows(len(found.rows), seed)
+    values = np.full((len(found.rows), matrix.values.shape[1]), np.nan, dtype=np.float32)
+    values[kept] = matrix.values[found.rows[kept]]
+    is_kept = np.zeros(len(found.rows), dtype=bool)
+    is_kept[kept] = True
+    flat = pa.array(values.ravel(), pa.float32())
+    table = table.append_column(
+        SAMPLE_COLUMN,
+        pa.FixedSizeListArray.from_arrays(flat, matrix.values.shape[1], mask=pa.array(~is_kept)),
     )
     outcomes = pa.array(matrix.labels[found.rows], pa.int8())
     baseline = pa.array(found.baseline, pa.float64(), from_pandas=True)
