@@ -1,8 +1,8 @@
 """What a run makes, as hashes: files, and tables of PostgreSQL; and what it must not leave.
 
-Everything but three things is the same, byte for byte, in every run on the same data: a model's
+Everything but four things is the same, byte for byte, in every run on the same data: a model's
 metadata say when it was trained and how long that took, its copies in ``models/versions`` carry
-that time in their names, and logs and run records tell what happened. The model file and the
+that time in their names, its card says both, and logs and run records tell what happened. The model file and the
 figures are stable.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,7 @@ Hashes = dict[str, str]
 FOLDERS = ("data/interim/extracted_dev", "data/interim/clean_dev", "reports/figures_dev")
 STAMPED = ("trained_at", "fit_seconds")
 VERSIONS = "models/versions"
+_TIMES = re.compile(rb"\d{8}T\d{6,}Z?|\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)?")
 _BESIDE_POSTGRES = {"postgres.lock", "postgres.users"}
 
 
@@ -44,7 +46,7 @@ def file_hashes(folder: Path) -> Hashes:
 
 
 def file_hash(path: Path) -> str:
-    """Return the content's sha256, of a model's metadata without the time stamps."""
+    """Return the content's sha256, of a model's metadata and card without the time stamps."""
     content = path.read_bytes()
     if path.name.startswith("model_metadata"):
         described = json.loads(content)
@@ -53,6 +55,8 @@ def file_hash(path: Path) -> str:
         # A copy is named after its time.
         described["file"] = described["file"].split("_dev")[0]
         content = json.dumps(described, sort_keys=True).encode()
+    elif path.name.startswith("model_card"):
+        content = _TIMES.sub(b"", content)
     return hashlib.sha256(content).hexdigest()
 
 
