@@ -31,11 +31,11 @@ from vigie.dataset.declaration import declaration_error, parse_dataset, read_dec
 from vigie.dataset.spec import Dataset
 from vigie.errors import CheckFailed, DatabaseError, UsageError
 from vigie.i18n import _, language_from_environment, use_language
-from vigie.names import unknown_name
+from vigie.names import MODES, STEP_NAMES, unknown_name
 from vigie.paths import ProjectPaths, model_name
 from vigie.pipeline.artifacts import FileArtifact, FolderArtifact, HashCache, StatCache
 from vigie.pipeline.console import LOGGER, Console
-from vigie.pipeline.definition import LIBRARIES, MODES, NO_RESULT, STEP_NAMES, pipeline_steps
+from vigie.pipeline.definition import LIBRARIES, NO_RESULT, pipeline_steps
 from vigie.pipeline.fingerprint import CODE_CACHE_KIND, CodeReader, library_versions
 from vigie.pipeline.ledger import Ledger, Status
 from vigie.pipeline.lock import ProjectLock
