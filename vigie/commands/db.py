@@ -60,7 +60,9 @@ def status(
 @db.command(
     help_formatter=CommandHelp(
         f"{_HERE}:start",
-        Example("vigie db start", later("keep it running, for another program that reads the tables")),
+        Example(
+            "vigie db start", later("keep it running, for another program that reads the tables")
+        ),
     )
 )
 def start(
@@ -158,7 +160,7 @@ def url(
     help_formatter=CommandHelp(
         f"{_HERE}:shell",
         Example("vigie db shell", later("to type SQL")),
-        Example('vigie db shell -- -c "SELECT count(*) FROM vigie_dev.predictions"', later("one query")),
+        Example('vigie db shell -- -c "SELECT count(*) FROM vigie_dev.cohort"', later("one query")),
     )
 )
 def shell(

@@ -26,7 +26,11 @@ LABEL_COLUMN = 26
 ROOM_FOR_TWO_COLUMNS = 64
 SHORT_CHOICES = 12
 # What cyclopts itself says.
-TITLES = {"Commands": later("Commands"), "Parameters": later("Options"), "Arguments": later("Arguments")}
+TITLES = {
+    "Commands": later("Commands"),
+    "Parameters": later("Options"),
+    "Arguments": later("Arguments"),
+}
 FLAGS = (later("Display this message and exit."), later("Display application version."))
 PLACEHOLDERS = {
     "STR": later("TEXT"),

@@ -6,6 +6,7 @@ The modules of the commands are imported when a command is typed, never for the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from cyclopts import App
 
@@ -171,8 +172,8 @@ COMMANDS = (
         "completion:completion",
         later("Print what makes bash, zsh or fish complete vigie's commands and options."),
         (
-            Example('source <(vigie completion bash)', later("bash, in ~/.bashrc")),
-            Example('source <(vigie completion zsh)', later("zsh, in ~/.zshrc after compinit")),
+            Example("source <(vigie completion bash)", later("bash, in ~/.bashrc")),
+            Example("source <(vigie completion zsh)", later("zsh, in ~/.zshrc after compinit")),
             Example("vigie completion fish | source", later("fish, in config.fish")),
         ),
     ),
@@ -190,10 +191,12 @@ def _make_app() -> App:
         help_formatter=CommandHelp(None, *ROOT_EXAMPLES),
     )
     for command in COMMANDS:
-        page = {"help_formatter": CommandHelp(command.path, *command.examples)}
-        made.command(
-            command.path, name=command.name, help=command.summary, **page if command.examples else {}
-        )
+        # A group of commands is an app of its own, and has its own page.
+        page = CommandHelp(command.path, *command.examples) if command.examples else None
+        about: dict[str, Any] = {"help": command.summary}
+        if page is not None:
+            about["help_formatter"] = page
+        made.command(command.path, name=command.name, **about)
     return made
 
 

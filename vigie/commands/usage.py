@@ -17,7 +17,7 @@ from cyclopts.exceptions import (
 
 from vigie.errors import UsageError
 from vigie.i18n import _
-from vigie.names import MODES, STEP_NAMES, unknown_name, with_nearest
+from vigie.names import MODES, STEP_NAMES, suggest, unknown_name, with_nearest
 
 
 def usage_error(error: CycloptsError) -> UsageError:
@@ -39,15 +39,12 @@ def usage_error(error: CycloptsError) -> UsageError:
             return _bad_value(error, command, see)
         case MissingArgumentError() if error.argument is not None:
             return _missing(error, command, see)
-        case RepeatArgumentError():
-            return UsageError(
-                _("{option} is given more than once.").format(option=error.token.keyword),
-                where=command,
-                fix=see,
-            )
         case UnusedCliTokensError() if error.unused_tokens:
             return _too_much(error.unused_tokens[0], command, see)
-    return UsageError(str(error).strip(), where=command, fix=see)
+    what = str(error).strip()
+    if isinstance(error, RepeatArgumentError):
+        what = _("{option} is given more than once.").format(option=error.token.keyword)
+    return UsageError(what, where=command, fix=see)
 
 
 def _unknown_command(error: UnknownCommandError, command: str, see: str) -> UsageError:
@@ -101,12 +98,7 @@ def _missing(error: MissingArgumentError, command: str, see: str) -> UsageError:
 
 
 def _too_much(word: str, command: str, see: str) -> UsageError:
-    meant = ""
-    if word in MODES:
-        meant = f"{command} --mode {word}"
-    elif word in STEP_NAMES:
-        meant = f"{command} --steps {word}"
+    nearest = suggest(word, (*MODES, *STEP_NAMES)) if command == "vigie run" else None
+    meant = f"{command} --{'mode' if nearest in MODES else 'steps'} {nearest}" if nearest else ""
     fix = _("Did you mean {nearest}?").format(nearest=meant) + " " + see if meant else see
-    return UsageError(
-        _("{word!r} is not expected here.").format(word=word), where=command, fix=fix
-    )
+    return UsageError(_("{word!r} is not expected here.").format(word=word), where=command, fix=fix)
