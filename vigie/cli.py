@@ -117,8 +117,8 @@ def _failed(error: BaseException, *, debug: bool, status: ExitCode | None = None
         ]
     if resume:
         lines.append(_("   Resume: {command}").format(command=resume))
+    _show(lines)
     for number, line in enumerate(lines):
-        _show(line)
         # One error is one line of the log that says so.
         logger.log(logging.INFO if number else logging.ERROR, "%s", line.strip())
     return code
@@ -161,8 +161,17 @@ def _masked(text: str) -> str:
     return mask_passwords(text)
 
 
-def _show(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _show(lines: Sequence[str]) -> None:
+    """Show an error; on a terminal the first line stands out, and long ones keep their place."""
+    from vigie.terminal import draw, is_terminal, open_screen
+
+    if not is_terminal(sys.stderr):
+        print("\n".join(lines), file=sys.stderr, flush=True)
+        return
+    screen = open_screen(sys.stderr)
+    for number, line in enumerate(lines):
+        for part in line.split("\n"):
+            draw(screen, part, "" if number else "bold red")
 
 
 if __name__ == "__main__":

@@ -7,34 +7,25 @@ Everything shown goes to ``logs/pipeline_{mode}.log`` as well, with a timestamp.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from vigie.i18n import _
 from vigie.pipeline.ledger import Outcome
 from vigie.pipeline.planner import Blocked, Plan, Run, Skip
+from vigie.pipeline.progress import BAR_AFTER_SECONDS, LiveBar, PlainLines, Silent, Work
 from vigie.pipeline.reasons import InputWillChange, Reason, UpToDate
 from vigie.pipeline.step import ProgressBar, Step
+from vigie.terminal import draw, is_terminal, open_screen
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
-    from rich.progress import Progress, ProgressColumn, TaskID
 
 WIDTH = 70
-BAR_AFTER_SECONDS = 2.0
-# Often enough to be seen moving, seldom enough for a slow connection.
-BAR_REFRESHES_PER_SECOND = 4
-# How much farther in a line goes on that is too long for the window.
-HANGING = 2
-# Narrower windows have no room for the rate, or for the bar itself.
-ROOM_FOR_RATE, ROOM_FOR_BAR = 50, 64
-PLAIN_EVERY_SECONDS = 10.0
 # The log has them all.
 SHOWN_REASONS = 5
 
@@ -89,13 +80,12 @@ class Console:
     skipped: dict[str, str] = field(default_factory=dict)
     expected_seconds: dict[str, float] = field(default_factory=dict)
     step: str | None = None
-    _bar: Progress | None = None
     _screen: RichConsole | None = None
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person looks at it live, on something that can do more than print lines."""
-        return self.stream.isatty() and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}
+        """Whether a person looks at it live."""
+        return is_terminal(self.stream)
 
     @property
     def width(self) -> int:
@@ -103,13 +93,9 @@ class Console:
         return min(WIDTH, self.screen().width) if self.is_terminal else WIDTH
 
     def screen(self) -> RichConsole:
-        """Return what draws on a terminal; it knows its width, and whether colour is wanted."""
-        from rich.console import Console as RichConsole
-
+        """Return what draws on the terminal; bar and lines share it, so that neither breaks."""
         if self._screen is None:
-            self._screen = RichConsole(
-                file=self.stream, markup=False, highlight=False, emoji=False, soft_wrap=True
-            )
+            self._screen = open_screen(self.stream)
         return self._screen
 
     def line(self, text: str = "", *, level: int = logging.INFO) -> None:
@@ -118,7 +104,7 @@ class Console:
             LOGGER.log(level, "%s", text.strip())
         if not self.quiet or level >= logging.WARNING:
             if self.is_terminal:
-                _draw(self.screen(), text, level)
+                draw(self.screen(), text, _style(text.lstrip(), level))
             else:
                 print(text, file=self.stream, flush=True)
 
@@ -251,18 +237,18 @@ class Console:
     ) -> Iterator[ProgressBar]:
         """Show progress once the block has lasted two seconds."""
         if self.quiet:
-            yield _Silent()
+            yield Silent()
             return
-        work = _Work(description, total, unit, self.expected_seconds.get(self.step or ""))
+        work = Work(description, total, unit, self.expected_seconds.get(self.step or ""))
         if self.is_terminal:
             with self._live(work) as bar:
                 yield bar
         else:
-            yield _PlainLines(self, work)
+            yield PlainLines(self.line, work)
 
     @contextmanager
-    def _live(self, work: _Work) -> Iterator[ProgressBar]:
-        live = _LiveBar(self, work)
+    def _live(self, work: Work) -> Iterator[ProgressBar]:
+        live = LiveBar(self.screen(), work)
         timer = threading.Timer(BAR_AFTER_SECONDS, live.start)
         timer.daemon = True
         timer.start()
@@ -271,21 +257,6 @@ class Console:
         finally:
             timer.cancel()
             live.stop()
-
-
-def _draw(screen: RichConsole, text: str, level: int) -> None:
-    """Show a line in its style; what is too long goes on below, farther in."""
-    from rich.text import Text
-
-    body = text.lstrip(" ")
-    indent = len(text) - len(body)
-    drawn = Text(body, style=_style(body, level))
-    if indent + drawn.cell_len <= screen.width:
-        screen.print(Text(" " * indent) + drawn)
-        return
-    for number, part in enumerate(drawn.wrap(screen, max(10, screen.width - indent - HANGING))):
-        part.rstrip()
-        screen.print(Text(" " * (indent + (HANGING if number else 0))) + part)
 
 
 def _style(body: str, level: int) -> str:
@@ -315,131 +286,3 @@ def _why(reasons: Sequence[Reason]) -> str:
         for step, names in coming.items()
     ]
     return "; ".join(texts)
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What is being done: how much of it in all, and how long it took the last time."""
-
-    description: str
-    total: float | None
-    unit: str | None = None
-    expected_seconds: float | None = None
-    started: float = field(default_factory=time.monotonic)
-
-    def rate(self, done: float) -> str:
-        """Return how quickly it goes, on the whole."""
-        seconds = time.monotonic() - self.started
-        if not done or not self.total or seconds <= 0:
-            return ""
-        if self.unit == "bytes":
-            return _("{rate:.1f} MB/s").format(rate=done / seconds / 1e6)
-        if self.unit == "rows":
-            return _("{rate} rows/s").format(rate=f"{done / seconds:,.0f}")
-        return _("{rate:.1f} %/s").format(rate=done / self.total / seconds * 100)
-
-    def seconds_left(self, done: float) -> float | None:
-        """Return how long it will take still, at the pace so far."""
-        if not done or not self.total:
-            return None
-        return (time.monotonic() - self.started) * max(0.0, self.total / done - 1)
-
-
-class _Silent:
-    def advance_to(self, done: float) -> None:
-        """Show nothing."""
-
-
-class _PlainLines:
-    """A line now and then, for logs and pipes."""
-
-    def __init__(self, console: Console, work: _Work) -> None:
-        self.console, self.work = console, work
-        self.next_line = work.started + BAR_AFTER_SECONDS
-
-    def advance_to(self, done: float) -> None:
-        """Show the share that is done, how quickly and for how long still; every ten seconds."""
-        now = time.monotonic()
-        if now >= self.next_line and self.work.total:
-            self.next_line = now + PLAIN_EVERY_SECONDS
-            told = [f"{done / self.work.total:.0%}", self.work.rate(done)]
-            left = self.work.seconds_left(done)
-            if left is not None:
-                told.append(_("{seconds:.0f} s left").format(seconds=left))
-            self.console.line(f"   … {self.work.description}: {', '.join(filter(None, told))}")
-
-
-class _LiveBar:
-    """A Rich progress bar that appears late and leaves nothing behind."""
-
-    def __init__(self, console: Console, work: _Work) -> None:
-        self.console, self.work = console, work
-        self.done = 0.0
-        self.task: TaskID | None = None
-        self.lock = threading.Lock()
-        self.stopped = False
-
-    def start(self) -> None:
-        """Show the bar (called two seconds after the step began)."""
-        from rich.progress import Progress
-
-        with self.lock:
-            if self.stopped:
-                return
-            screen = self.console.screen()
-            bar = Progress(
-                *_columns(screen.width, self.work),
-                console=screen,
-                transient=True,
-                refresh_per_second=BAR_REFRESHES_PER_SECOND,
-            )
-            self.task = bar.add_task(self.work.description, total=self.work.total, **self._shown())
-            bar.start()
-            self.console._bar = bar  # noqa: SLF001 - the bar and its console are one thing
-
-    def _shown(self) -> dict[str, Any]:
-        left = self.work.seconds_left(self.done)
-        return {
-            "completed": self.done,
-            "rate": self.work.rate(self.done),
-            "left": "" if left is None else _("{seconds:.0f} s left").format(seconds=left),
-        }
-
-    def advance_to(self, done: float) -> None:
-        """Move the bar."""
-        self.done = done
-        bar = self.console._bar  # noqa: SLF001
-        if bar is not None and self.task is not None:
-            bar.update(self.task, **self._shown())
-
-    def stop(self) -> None:
-        """Take the bar away."""
-        with self.lock:
-            self.stopped = True
-            bar, self.console._bar = self.console._bar, None  # noqa: SLF001
-            if bar is not None:
-                bar.stop()
-
-
-def _columns(width: int, work: _Work) -> Iterator[ProgressColumn]:
-    """Yield what a bar shows: in a narrow window less, never on two lines."""
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-    from rich.table import Column
-
-    def text(shape: str) -> ProgressColumn:
-        return TextColumn(shape, table_column=Column(no_wrap=True))
-
-    yield TextColumn(
-        "   {task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")
-    )
-    if work.total is None:
-        yield TimeElapsedColumn()
-        if work.expected_seconds:
-            yield text(_("of about {seconds:.0f} s").format(seconds=work.expected_seconds))
-        return
-    if width >= ROOM_FOR_BAR:
-        yield BarColumn(bar_width=width // 4)
-    yield text("{task.percentage:>3.0f}%")
-    if width >= ROOM_FOR_RATE:
-        yield text("{task.fields[rate]}")
-    yield text("{task.fields[left]}")
