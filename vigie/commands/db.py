@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from vigie.data.postgres import EmbeddedServer
     from vigie.settings import LoadedSettings
 
-db = App(name="db", help_formatter=CommandHelp())
+db = App(
+    name="db",
+    help_formatter=CommandHelp(
+        None,
+        Example("vigie db status", later("where it is and what is in it")),
+        Example("vigie db shell --help", later("all about one of the commands")),
+    ),
+)
 _HERE = "vigie.commands.db"
 
 
