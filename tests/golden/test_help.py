@@ -98,4 +98,3 @@ def test_what_is_wrong_with_a_command_line(
         assert main(arguments) == 2, arguments
         said.append(f"$ vigie {' '.join(arguments)}\n{capsys.readouterr().err}")
     check_golden(f"{language}/usage", "\n".join(said))
-

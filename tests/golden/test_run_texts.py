@@ -27,7 +27,9 @@ def masked(text: str, project: Project) -> str:
     text = re.sub(r"rf-[0-9a-f]{12}", "rf-<version>", text)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? UTC", "<time>", text)
     # Which groups are named, and what a line of progress says, hangs on chance and on the machine.
-    text = re.sub(r"^(⚠️  (module|sex|sexe|genre|gender|région|region)\b.*|   … .*)\n", "", text, flags=re.M)
+    text = re.sub(
+        r"^(⚠️  (module|sex|sexe|genre|gender|région|region)\b.*|   … .*)\n", "", text, flags=re.M
+    )
     return re.sub(r"\d[\d,.]*", "#", text)
 
 
@@ -43,9 +45,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_run_and_its_plan(finished: Project, language: str) -> None:
-    check_golden(
-        f"{language}/run", masked(finished.run("--lang", language, "--force"), finished)
-    )
+    check_golden(f"{language}/run", masked(finished.run("--lang", language, "--force"), finished))
     check_golden(
         f"{language}/explain",
         masked(finished.run("--lang", language, "--explain"), finished),
