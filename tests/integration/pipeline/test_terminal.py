@@ -36,6 +36,7 @@ console.warn("the new model is worse by more than 0.005: the old one stays the c
 console.summary(1.0, [("Predictions", "reports/predictions_dev.csv")], ["open it"])
 """
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+STYLE = re.compile(r"\x1b\[[0-9;]*m")
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|38;[0-9;]+|9[0-7])(?:;\d+)*m")
 
 
@@ -67,7 +68,8 @@ def shown(columns: int, **environ: str) -> str:
 
 @pytest.mark.parametrize("columns", [40, 60, 100])
 def test_nothing_is_wider_than_the_window(columns: int) -> None:
-    text = ESCAPE.sub("\n", shown(columns))
+    # Colours stand within a line, what moves the cursor between lines.
+    text = ESCAPE.sub("\n", STYLE.sub("", shown(columns)))
     lines = re.split(r"[\r\n]+", text)
     assert max(len(line) for line in lines) <= columns
     assert any("loading into PostgreSQL" in line and "%" in line for line in lines)
