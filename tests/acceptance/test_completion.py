@@ -59,8 +59,10 @@ def test_fish(scripts: Path) -> None:
     assert {"dev", "prod"} <= set(ask("fish", "--no-config", "-c", command))
 
 
-def test_zsh_reads_it(scripts: Path) -> None:
+def test_zsh(scripts: Path) -> None:
     command = (
-        f"autoload -Uz compinit && compinit -D && source {scripts}/vigie.zsh && whence -w _vigie"
+        f"autoload -Uz compinit && compinit -D -u && source {scripts}/vigie.zsh && "
+        "echo $_comps[vigie] && whence -w _cyclopts_vigie"
     )
-    assert "function" in ask("zsh", "-f", "-c", command)
+    said = ask("zsh", "-f", "-c", command)
+    assert said == ["_cyclopts_vigie", "_cyclopts_vigie:", "function"]

@@ -10,6 +10,14 @@ from vigie.commands.options import Flag, Language
 from vigie.errors import ExitCode
 
 SHELLS = ("bash", "zsh", "fish")
+# Cyclopts writes a file to be autoloaded; this one may be sourced as well.
+ZSH_END = """
+if [[ $funcstack[1] == (_vigie|_cyclopts_vigie) ]]; then
+  _cyclopts_vigie "$@"
+else
+  compdef _cyclopts_vigie vigie
+fi
+"""
 
 
 def completion(
@@ -35,5 +43,6 @@ def completion(
     """
     from vigie.commands.table import app
 
-    print(app.generate_completion(prog_name="vigie", shell=shell))  # type: ignore[arg-type] # one of SHELLS
+    script = app.generate_completion(prog_name="vigie", shell=shell)  # type: ignore[arg-type] # one of SHELLS
+    print(script + (ZSH_END if shell == "zsh" else ""))
     return ExitCode.OK
