@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-.PHONY: run test faults fuzz lint format bench setup setup-dev lock messages clean
+.PHONY: run test faults fuzz lint format bench setup setup-dev lock messages golden clean
 
 run: setup
 	$(BIN)/python -m src.pipeline.orchestrator --mode dev
@@ -71,6 +71,10 @@ lock: setup-dev
 # Collects the messages of the code, keeps the translations, compiles the catalogues.
 messages: setup-dev
 	$(BIN)/python -m tests.messages
+
+# Writes anew what whole texts (help, plans, errors) are compared with; look at the difference.
+golden: setup-dev
+	VIGIE_WRITE_GOLDEN=1 $(BIN)/python -m pytest -n 2 -q tests/golden
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
+from cyclopts import App
+
+from vigie.commands.help import paragraphs
+from vigie.commands.table import app
 
 ROOT = Path(__file__).resolve().parent.parent
 FRENCH = ROOT / "vigie" / "locale" / "fr" / "LC_MESSAGES" / "vigie.po"
@@ -23,11 +28,28 @@ def collected() -> Catalog:
     """Return the messages that stand in the code."""
     catalog = Catalog(project="vigie")
     found = extract_from_dir(
-        ROOT / "vigie", method_map=[("**.py", "python")], keywords={"_": None, "ngettext": (1, 2)}
+        ROOT / "vigie",
+        method_map=[("**.py", "python")],
+        keywords={"_": None, "later": None, "ngettext": (1, 2)},
     )
     for file, _line, message, comments, context in sorted(found, key=lambda one: (one[0], one[1])):
         catalog.add(message, locations=[(file, 0)], auto_comments=comments, context=context)
+    for name, message in help_messages(app):
+        catalog.add(message, locations=[(name, 0)])
     return catalog
+
+
+def help_messages(group: App) -> Iterator[tuple[str, str]]:
+    """Yield what the docstrings of the commands say on help pages, each with the command."""
+    if group.default_command is not None:
+        for paragraph in paragraphs(group.default_command):
+            yield group.name[0], paragraph
+        for argument in group.assemble_argument_collection(parse_docstring=True):
+            if argument.show and argument.parameter.help:
+                yield group.name[0], " ".join(argument.parameter.help.split())
+    for name in group:
+        if not name.startswith("-"):
+            yield from help_messages(group[name])
 
 
 def french() -> Catalog:

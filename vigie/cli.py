@@ -11,55 +11,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from cyclopts import App, CycloptsError
+from cyclopts import CycloptsError
 
-from vigie import __version__
+from vigie.commands.table import app
 from vigie.errors import ExitCode, VigieError
 from vigie.i18n import _, language_from_environment, use_language
 
 if TYPE_CHECKING:
     from vigie.pipeline.orchestrator import PipelineOrchestrator
-
-# Each with the module of vigie.commands that has it, which is imported when the command is typed,
-# and the line that the help shows without importing it.
-COMMANDS = {
-    "run": (
-        "run",
-        "Run the pipeline: extract, transform, load, features, train, evaluate, predict.",
-    ),
-    "config": (
-        "run",
-        "Show every setting, its value and where it comes from; secrets are masked.",
-    ),
-    "init": ("init", "Look at a CSV file, bring it into the project and declare what it is."),
-    "audit": (
-        "audit",
-        "Prove on the last run's data that no feature knows the future.",
-    ),
-    "check": ("check", "Go through the checklist before production."),
-    "backup": ("backup", "Back up a mode's tables, or list the backups there are."),
-    "restore": ("backup", "Put the tables of a backup in the place of the live ones."),
-    "db": ("db", "See, start, stop and query the project's database."),
-    "runs": ("runs", "List the runs, show one, or say what changed between two."),
-    "models": ("models", "List the models that were made; * marks the current one."),
-    "rollback": ("models", "Make an earlier model the current one."),
-    "fetch": ("data", "Download a public data set into data/raw/ (there is one: oulad)."),
-    "schema": ("schema", "Print the JSON Schema of declarations, for editors."),
-    "sample": ("data", "Generate OULAD-shaped data that behaves like the real one."),
-}
-
-app = App(
-    name="vigie",
-    help="Turns raw CSV exports into an honest early warning: which of these will go wrong, "
-    "how sure are we, and why?",
-    version=__version__,
-    result_action="return_value",
-    suppress_keyboard_interrupt=False,
-)
-
-
-for _name, (_module, _help) in COMMANDS.items():
-    app.command(f"vigie.commands.{_module}:{_name}", name=_name, help=_help)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         result = app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _show(_("Error: {what}").format(what=str(error).strip()))
-        _show(_("See: {command}").format(command="vigie --help"))
-        return ExitCode.USAGE
+        from vigie.commands.usage import usage_error
+
+        return _failed(usage_error(error), debug=debug)
     except KeyboardInterrupt as error:
         return _failed(error, debug=debug, status=ExitCode.INTERRUPTED)
     except BrokenPipeError:
@@ -144,9 +103,9 @@ def _failed(error: BaseException, *, debug: bool, status: ExitCode | None = None
     if isinstance(cause, VigieError):
         lines = [_("❌ Error: {what}").format(what=cause.what)]
         if cause.where:
-            lines.append(_("   Where: {where}").format(where=_indented(cause.where)))
+            lines.append(_beside(_("   Where: {where}"), where=cause.where))
         if cause.fix:
-            lines.append(_("   Fix:   {fix}").format(fix=_indented(cause.fix)))
+            lines.append(_beside(_("   Fix:   {fix}"), fix=cause.fix))
     elif code == ExitCode.INTERRUPTED:
         lines = [_("⏹️  Interrupted. Nothing is half done: run the same command to go on.")]
     else:
@@ -158,8 +117,8 @@ def _failed(error: BaseException, *, debug: bool, status: ExitCode | None = None
         ]
     if resume:
         lines.append(_("   Resume: {command}").format(command=resume))
+    _show(lines)
     for number, line in enumerate(lines):
-        _show(line)
         # One error is one line of the log that says so.
         logger.log(logging.INFO if number else logging.ERROR, "%s", line.strip())
     return code
@@ -189,8 +148,11 @@ def _run_arguments() -> list[str]:
     return arguments[1:] if arguments[:1] == ["run"] else arguments
 
 
-def _indented(text: str) -> str:
-    return text.replace("\n", "\n          ")
+def _beside(template: str, **text: str) -> str:
+    """Fill the template in; further lines of the text stand below its first."""
+    [(name, value)] = text.items()
+    indent = " " * template.index("{")
+    return template.format(**{name: value.replace("\n", f"\n{indent}")})
 
 
 def _masked(text: str) -> str:
@@ -199,8 +161,17 @@ def _masked(text: str) -> str:
     return mask_passwords(text)
 
 
-def _show(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _show(lines: Sequence[str]) -> None:
+    """Show an error; on a terminal the first line stands out, and long ones keep their place."""
+    from vigie.terminal import draw, is_terminal, open_screen
+
+    if not is_terminal(sys.stderr):
+        print("\n".join(lines), file=sys.stderr, flush=True)
+        return
+    screen = open_screen(sys.stderr)
+    for number, line in enumerate(lines):
+        for part in line.split("\n"):
+            draw(screen, part, "" if number else "bold red")
 
 
 if __name__ == "__main__":

@@ -44,6 +44,11 @@ def _(message: str) -> str:
     return message if translations is None else translations.gettext(message)
 
 
+def later(message: str) -> str:
+    """Mark a message that stands in a table; whoever shows it passes it through ``_``."""
+    return message
+
+
 def ngettext(singular: str, plural: str, count: int) -> str:
     """Return the form of the message that fits `count` in the language in use."""
     translations = _translations.get()

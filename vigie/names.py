@@ -1,4 +1,4 @@
-"""Names for people: the nearest to one that nobody knows, a few of many."""
+"""Names for people: the modes and steps, the nearest to one that nobody knows, a few of many."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 from vigie.errors import UsageError
 from vigie.i18n import _
 
+MODES = ("dev", "prod")
+STEP_NAMES = ("extract", "transform", "load", "features", "train", "evaluate", "predict")
 SIMILARITY = 0.6
 SHOWN_PERIODS = 3
 

@@ -133,6 +133,7 @@ class Section(BaseModel):
     """Base of all sections: frozen, no unknown key, no silent conversion, no value in errors."""
 
     model_config = ConfigDict(
+        defer_build=True,
         extra="forbid",
         frozen=True,
         strict=True,

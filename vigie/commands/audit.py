@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from vigie.commands.options import ConfigFile, Flag, Project, mode_paths, open_project, print_json
+from vigie.commands.options import (
+    ConfigFile,
+    Flag,
+    Language,
+    Mode,
+    Project,
+    mode_paths,
+    open_project,
+    print_json,
+)
 from vigie.errors import ExitCode
 
 NAME_WIDTH = 16
@@ -10,12 +19,12 @@ NAME_WIDTH = 16
 
 def audit(
     *,
-    mode: str = "dev",
+    mode: Mode = "dev",
     features: Flag = False,
     project: Project = None,
     config: ConfigFile = None,
     json: Flag = False,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
     """Prove on the last run's data that no feature knows the future and no result is too good.

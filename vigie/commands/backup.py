@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vigie.commands.options import ConfigFile, Flag, Project, mode_paths, open_project, print_json
+from vigie.commands.options import (
+    ConfigFile,
+    Flag,
+    Language,
+    Mode,
+    Project,
+    mode_paths,
+    open_project,
+    print_json,
+)
 from vigie.errors import ExitCode, UsageError
 from vigie.i18n import _
 
@@ -20,12 +29,12 @@ if TYPE_CHECKING:
 
 def backup(
     *,
-    mode: str = "prod",
+    mode: Mode = "prod",
     listing: Annotated[Flag, Parameter(name="--list")] = False,
     project: Project = None,
     config: ConfigFile = None,
     json: Flag = False,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
     """Back up a mode's tables into backups/, or list the backups there are.
@@ -87,11 +96,11 @@ def restore(
     file: str,
     *,
     yes: Flag = False,
-    mode: str | None = None,
+    mode: Mode | None = None,
     project: Project = None,
     config: ConfigFile = None,
     json: Flag = False,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
     """Put the tables of a backup in the place of the live ones.

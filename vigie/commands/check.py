@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from vigie.commands.options import ConfigFile, Flag, Names, Project, print_json
+from vigie.commands.options import Checks, ConfigFile, Flag, Language, Mode, Project, print_json
 from vigie.errors import ExitCode
 
 
 def check(
     *,
-    mode: str = "prod",
+    mode: Mode = "prod",
     cutoff_days: int | None = None,
-    skip_check: Names = None,
+    skip_check: Checks = None,
     project: Project = None,
     config: ConfigFile = None,
     json: Flag = False,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,
 ) -> int:
     """Go through the checklist before production; a prod run does the same first.

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vigie.commands.options import Flag, Names, Project, find_root
+from vigie.commands.options import Flag, Language, Names, Project, find_root
 from vigie.errors import ExitCode, UsageError
 from vigie.i18n import _
 
@@ -22,7 +22,7 @@ def sample(
     seed: int = 42,
     out: Path | None = None,
     project: Project = None,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
     """Generate OULAD-shaped data that behaves like the real one, or a shop's.
@@ -86,7 +86,7 @@ def fetch(
     *,
     project: Project = None,
     url: Names = None,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
     """Download a public data set into data/raw/ (there is one: oulad).

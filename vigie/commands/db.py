@@ -8,23 +8,37 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from vigie.commands.options import Flag, Project, open_project, print_json
+from vigie.commands.help import CommandHelp, Example
+from vigie.commands.options import Flag, Language, Project, open_project, print_json
 from vigie.errors import DatabaseError, ExitCode, UsageError
-from vigie.i18n import _
+from vigie.i18n import _, later
 
 if TYPE_CHECKING:
     from vigie.data.postgres import EmbeddedServer
     from vigie.settings import LoadedSettings
 
-db = App(name="db", help="See, start, stop and query the project's database.")
+db = App(
+    name="db",
+    help_formatter=CommandHelp(
+        None,
+        Example("vigie db status", later("where it is and what is in it")),
+        Example("vigie db shell --help", later("all about one of the commands")),
+    ),
+)
+_HERE = "vigie.commands.db"
 
 
-@db.command
+@db.command(
+    help_formatter=CommandHelp(
+        f"{_HERE}:status",
+        Example("vigie db status", later("where it is and what is in it")),
+    )
+)
 def status(
     *,
     project: Project = None,
     json: Flag = False,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
     """Show where the database is, whether it answers, and what vigie has loaded there.
@@ -50,11 +64,18 @@ def status(
     return ExitCode.DATABASE if found["error"] else ExitCode.OK
 
 
-@db.command
+@db.command(
+    help_formatter=CommandHelp(
+        f"{_HERE}:start",
+        Example(
+            "vigie db start", later("keep it running, for another program that reads the tables")
+        ),
+    )
+)
 def start(
     *,
     project: Project = None,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
     """Start the embedded server and let it run until `vigie db stop`.
@@ -77,11 +98,16 @@ def start(
     return ExitCode.OK
 
 
-@db.command
+@db.command(
+    help_formatter=CommandHelp(
+        f"{_HERE}:stop",
+        Example("vigie db stop", later("stop what vigie db start has started")),
+    )
+)
 def stop(
     *,
     project: Project = None,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
     """Stop the embedded server; one that a run still uses stops when that ends.
@@ -102,12 +128,18 @@ def stop(
     return ExitCode.OK
 
 
-@db.command
+@db.command(
+    help_formatter=CommandHelp(
+        f"{_HERE}:url",
+        Example("vigie db url", later("for people")),
+        Example("psql $(vigie db url --show-password)", later("for programs")),
+    )
+)
 def url(
     *,
     project: Project = None,
     show_password: Flag = False,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
     """Print the database's URL, the password masked.
@@ -131,14 +163,20 @@ def url(
     return ExitCode.OK
 
 
-@db.command
+@db.command(
+    help_formatter=CommandHelp(
+        f"{_HERE}:shell",
+        Example("vigie db shell", later("to type SQL")),
+        Example('vigie db shell -- -c "SELECT count(*) FROM vigie_dev.cohort"', later("one query")),
+    )
+)
 def shell(
     *arguments: str,
     project: Project = None,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
-    """Open psql on the database; what follows is passed on to psql, after ``--``.
+    """Open psql on the database; what follows is passed on to psql, after --.
 
     Parameters
     ----------

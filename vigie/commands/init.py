@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vigie.commands.options import Flag, Names, Project, find_root
+from vigie.commands.options import Flag, Language, Names, Project, find_root
 from vigie.errors import ExitCode, UsageError
 from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_write, mode_by_umask
@@ -34,7 +34,7 @@ def init(
     cutoff: str | None = None,
     replace: Flag = False,
     project: Project = None,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
     """Look at CSV files, bring them into the project and declare what they are.

@@ -6,7 +6,15 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from vigie.commands.options import Flag, Project, mode_paths, open_project, print_json
+from vigie.commands.options import (
+    Flag,
+    Language,
+    Mode,
+    Project,
+    mode_paths,
+    open_project,
+    print_json,
+)
 from vigie.errors import ExitCode
 from vigie.i18n import _
 
@@ -17,10 +25,10 @@ if TYPE_CHECKING:
 
 def models(
     *,
-    mode: str = "dev",
+    mode: Mode = "dev",
     json: Flag = False,
     project: Project = None,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
     """List the models that were made, newest first; * marks the current one.
@@ -53,9 +61,9 @@ def models(
 def rollback(
     version: str | None = None,
     *,
-    mode: str = "dev",
+    mode: Mode = "dev",
     project: Project = None,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
     """Make an earlier model the current one; the next run evaluates and predicts with it.

@@ -9,14 +9,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from vigie.i18n import _, language_from_environment, use_language
-from vigie.names import unknown_name
+from vigie.i18n import LANGUAGES, _, language_from_environment, use_language
+from vigie.names import MODES, STEP_NAMES, unknown_name
 
 if TYPE_CHECKING:
     from vigie.paths import ProjectPaths
     from vigie.settings import LoadedSettings
 
-Names = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
+CHECK_NAMES = (
+    "dev",
+    "declaration",
+    "raw",
+    "credentials",
+    "backup",
+    "disk",
+    "memory",
+    "logs",
+    "versions",
+    "audit",
+)
+_SEVERAL = Parameter(consume_multiple=True, negative=())
+
+Names = Annotated[list[str] | None, _SEVERAL]
+# What these may be is known before anything is imported: the shells complete them.
+Steps = Annotated[list[str] | None, _SEVERAL, Parameter(choices=STEP_NAMES)]
+Checks = Annotated[list[str] | None, _SEVERAL, Parameter(choices=CHECK_NAMES)]
+Mode = Annotated[str, Parameter(choices=MODES)]
+Language = Annotated[str | None, Parameter(choices=LANGUAGES)]
 Flag = Annotated[bool, Parameter(negative=())]
 Project = Annotated[Path | None, Parameter(name="--project")]
 ConfigFile = Annotated[Path | None, Parameter(name="--config")]
@@ -55,8 +74,6 @@ def print_json(value: Any) -> None:
 
 def refuse_unknown_mode(mode: str) -> None:
     """Raise ``UsageError`` where there is no such mode."""
-    from vigie.pipeline.definition import MODES
-
     if mode not in MODES:
         raise unknown_name(_("mode"), mode, MODES, "--mode")
 

@@ -6,7 +6,16 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from vigie.commands.options import ConfigFile, Flag, Names, Project, print_json
+from vigie.commands.options import (
+    Checks,
+    ConfigFile,
+    Flag,
+    Language,
+    Mode,
+    Project,
+    Steps,
+    print_json,
+)
 from vigie.errors import ExitCode
 from vigie.i18n import language_from_environment, use_language
 
@@ -25,17 +34,17 @@ def use_door(orchestrator: Callable[..., PipelineOrchestrator] | None) -> None:
 
 def run(
     *,
-    mode: str = "dev",
-    steps: Names = None,
+    mode: Mode = "dev",
+    steps: Steps = None,
     cutoff_days: int | None = None,
     project: Project = None,
     config: ConfigFile = None,
-    force: Names = None,
+    force: Steps = None,
     explain: Flag = False,
     wait: float = 0.0,
-    skip_check: Names = None,
+    skip_check: Checks = None,
     accept: Flag = False,
-    lang: str | None = None,
+    lang: Language = None,
     quiet: Flag = False,
     debug: Flag = False,
 ) -> int:
@@ -101,7 +110,7 @@ def config(
     project: Project = None,
     config: ConfigFile = None,
     json: Flag = False,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
     """Show every setting, its value and where it comes from; secrets are masked.

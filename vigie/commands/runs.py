@@ -9,15 +9,33 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from vigie.commands.options import Flag, Project, open_project, print_json, refuse_unknown_mode
+from vigie.commands.help import CommandHelp, Example
+from vigie.commands.options import (
+    Flag,
+    Language,
+    Mode,
+    Project,
+    open_project,
+    print_json,
+    refuse_unknown_mode,
+)
 from vigie.errors import ExitCode, UsageError
-from vigie.i18n import _
+from vigie.i18n import _, later
 
 if TYPE_CHECKING:
     from vigie.history.diff import RunDiff
     from vigie.history.runs import RecordedRun, RunHistory, RunSummary, StepOfRun
 
-runs = App(name="runs", help="List the runs, show one, or say what changed between two.")
+_HERE = "vigie.commands.runs"
+runs = App(
+    name="runs",
+    help_formatter=CommandHelp(
+        f"{_HERE}:list_all",
+        Example("vigie runs", later("the last twenty")),
+        Example("vigie runs --mode prod --last 5", later("fewer")),
+        Example("vigie runs diff --help", later("all about one of the commands")),
+    ),
+)
 DIGEST_CHARACTERS = 12
 SHOWN_CHARACTERS = 30
 COLUMNS = 100
@@ -28,11 +46,11 @@ SECONDS_THAT_MATTER = 0.1
 @runs.default
 def list_all(
     *,
-    mode: str | None = None,
+    mode: Mode | None = None,
     last: int = 20,
     json: Flag = False,
     project: Project = None,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
     """List the runs, newest first.
@@ -65,13 +83,19 @@ def list_all(
     return ExitCode.OK
 
 
-@runs.command
+@runs.command(
+    help_formatter=CommandHelp(
+        f"{_HERE}:show",
+        Example("vigie runs show", later("the last one")),
+        Example("vigie runs show last~1 --json", later("the one before, for a program")),
+    )
+)
 def show(
     run: str = "last",
     *,
     json: Flag = False,
     project: Project = None,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
     """Show what a run was told, did and brought.
@@ -97,14 +121,20 @@ def show(
     return ExitCode.OK
 
 
-@runs.command
+@runs.command(
+    help_formatter=CommandHelp(
+        f"{_HERE}:diff",
+        Example("vigie runs diff", later("from the last but one to the last")),
+        Example("vigie runs diff last~5 last", later("from five runs before the last")),
+    )
+)
 def diff(
     a: str = "last~1",
     b: str = "last",
     *,
     json: Flag = False,
     project: Project = None,
-    lang: str | None = None,
+    lang: Language = None,
     debug: Flag = False,  # read from the command line by main
 ) -> int:
     """Show what changed from run A to run B: settings, data, code, libraries, rows, metrics.

@@ -7,7 +7,7 @@ with all their events.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ def transform_tables(
     sample_size: int | None,
     threads: int | None,
     memory_limit: str | None,
+    on_table: Callable[[str, float], None] | None = None,
 ) -> TransformReport:
     """Write the clean tables and ``cohort.parquet`` into `target`.
 
@@ -53,6 +54,8 @@ def transform_tables(
         has one.
     sample_size
         How many cohort rows are kept; None keeps all.
+    on_table
+        Called with a table's name and the share of all bytes (0 to 1) that are written by then.
 
     Raises
     ------
@@ -60,6 +63,8 @@ def transform_tables(
         When nobody is left in the cohort.
     """
     report = TransformReport()
+    sizes = {name: (source / f"{name}.parquet").stat().st_size for name in dataset.tables}
+    done = 0
     spill = target / ".scratch"
     with open_duckdb(threads=threads, memory_limit=memory_limit, spill=spill) as connection:
         for name, table in _referenced_first(dataset):
@@ -71,6 +76,9 @@ def transform_tables(
         for name, table in dataset.tables.items():
             sampled = sample_size is not None and _sampleclean_view(connection, name, dataset)
             _write_table(connection, name, table, target, report, sampled=sampled)
+            done += sizes[name]
+            if on_table:
+                on_table(name, done / max(1, sum(sizes.values())))
         connection.execute(
             f"COPY (SELECT * FROM {COHORT} ORDER BY cohort_id) "
             f"TO {to_parquet(target / 'cohort.parquet')}"

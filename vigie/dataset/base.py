@@ -37,7 +37,7 @@ def cohort_column(name: str) -> str:
 class Declared(BaseModel):
     """Base of all parts: frozen, and no key that isn't known."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
 
 class Label(Declared):

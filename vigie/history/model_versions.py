@@ -289,6 +289,12 @@ def _earlier(
         # One that was turned down was never the model before.
         if model.version != current.get("version") and model.taken and same_name:
             return model
+    if not current and not models:
+        raise ModelError(
+            _("No model has been made yet."),
+            where=str(where),
+            fix=_("Make one: {command}").format(command="vigie run"),
+        )
     raise ModelError(
         _("There is no model before the current one ({version}).").format(
             version=current.get("version", "–")

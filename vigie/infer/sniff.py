@@ -105,6 +105,12 @@ def _beginning(path: Path) -> bytes:
                 return opened.read(SAMPLE_BYTES)
         with path.open("rb") as opened:
             return opened.read(SAMPLE_BYTES)
+    except FileNotFoundError as error:
+        raise DataError(
+            _("There is no such file."),
+            where=str(path),
+            fix=_("Name a CSV file that exists and that you may read."),
+        ) from error
     except (OSError, EOFError, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise DataError(

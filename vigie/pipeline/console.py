@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,15 +17,15 @@ from typing import TYPE_CHECKING, TextIO
 from vigie.i18n import _
 from vigie.pipeline.ledger import Outcome
 from vigie.pipeline.planner import Blocked, Plan, Run, Skip
+from vigie.pipeline.progress import BAR_AFTER_SECONDS, LiveBar, PlainLines, Silent, Work
 from vigie.pipeline.reasons import InputWillChange, Reason, UpToDate
 from vigie.pipeline.step import ProgressBar, Step
+from vigie.terminal import draw, is_terminal, open_screen
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.console import Console as RichConsole
 
 WIDTH = 70
-BAR_AFTER_SECONDS = 2.0
-PLAIN_EVERY_SECONDS = 10.0
 # The log has them all.
 SHOWN_REASONS = 5
 
@@ -68,6 +67,10 @@ class Console:
         Shows warnings and errors only; the log still has everything.
     stream
         Where to write.
+    expected_seconds
+        How long each step took the last time, where that is known.
+    step
+        The step that runs.
     """
 
     mode: str
@@ -75,20 +78,33 @@ class Console:
     stream: TextIO = field(default_factory=lambda: sys.stdout)
     seconds: dict[str, float] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
-    _bar: Progress | None = None
+    expected_seconds: dict[str, float] = field(default_factory=dict)
+    step: str | None = None
+    _screen: RichConsole | None = None
 
     @property
     def is_terminal(self) -> bool:
         """Whether a person looks at it live."""
-        return self.stream.isatty()
+        return is_terminal(self.stream)
+
+    @property
+    def width(self) -> int:
+        """How long rules are: no longer than the window is wide."""
+        return min(WIDTH, self.screen().width) if self.is_terminal else WIDTH
+
+    def screen(self) -> RichConsole:
+        """Return what draws on the terminal; bar and lines share it, so that neither breaks."""
+        if self._screen is None:
+            self._screen = open_screen(self.stream)
+        return self._screen
 
     def line(self, text: str = "", *, level: int = logging.INFO) -> None:
         """Show one line and log it."""
         if text.strip("=- "):
             LOGGER.log(level, "%s", text.strip())
         if not self.quiet or level >= logging.WARNING:
-            if self._bar is not None:
-                self._bar.console.print(text, markup=False, highlight=False)
+            if self.is_terminal:
+                draw(self.screen(), text, _style(text.lstrip(), level))
             else:
                 print(text, file=self.stream, flush=True)
 
@@ -96,9 +112,9 @@ class Console:
 
     def banner(self, steps: Sequence[str]) -> None:
         """Show what is about to happen."""
-        self.line("=" * WIDTH)
+        self.line("=" * self.width)
         self.line(_("🚀 PIPELINE ORCHESTRATOR - MODE: {mode}").format(mode=self.mode.upper()))
-        self.line("=" * WIDTH)
+        self.line("=" * self.width)
         self.line(_("📋 Steps to run: {steps}").format(steps=", ".join(steps)))
 
     def explain(self, plan: Plan) -> None:
@@ -115,12 +131,17 @@ class Console:
                     verb = _("blocked")
             self.line(f"   {decision.step:<10} {verb:<14} {_why(decision.reasons)}")
 
-    def summary(self, total_seconds: float, files: Sequence[tuple[str, str]]) -> None:
-        """Show how long everything took and what was made."""
+    def summary(
+        self,
+        total_seconds: float,
+        files: Sequence[tuple[str, str]],
+        next_steps: Sequence[str] = (),
+    ) -> None:
+        """Show how long everything took, what was made, and what to do next."""
         self.line()
-        self.line("=" * WIDTH)
+        self.line("=" * self.width)
         self.line(_("🎉 PIPELINE FINISHED SUCCESSFULLY!"))
-        self.line("=" * WIDTH)
+        self.line("=" * self.width)
         minutes = total_seconds / 60
         self.line(
             _("⏱️  Total time: {seconds:.2f}s ({minutes:.1f} min)").format(
@@ -139,7 +160,12 @@ class Console:
             self.line(_("📁 FILES MADE:"))
             for label, path in files:
                 self.line(_("   • {label}: {path}").format(label=label, path=path))
-        self.line("=" * WIDTH)
+        if next_steps:
+            self.line()
+            self.line(_("👉 NEXT:"))
+            for one in next_steps:
+                self.line(f"   • {one}")
+        self.line("=" * self.width)
 
     # --- what the runner tells ---------------------------------------------------------------
 
@@ -160,6 +186,7 @@ class Console:
 
     def step_started(self, index: int, count: int, step: Step, reasons: Sequence[Reason]) -> None:
         """Show the heading of a step."""
+        self.step = step.name
         self._heading(index, count, step)
         LOGGER.debug("why: %s", "; ".join(reason.describe() for reason in reasons))
 
@@ -192,7 +219,7 @@ class Console:
                 index=index, count=count, heading=step_texts(step.name).heading
             )
         )
-        self.line("-" * WIDTH)
+        self.line("-" * self.width)
 
     # --- what steps say ----------------------------------------------------------------------
 
@@ -205,19 +232,23 @@ class Console:
         self.line(f"⚠️  {message}", level=logging.WARNING)
 
     @contextmanager
-    def progress(self, description: str, total: float | None) -> Iterator[ProgressBar]:
+    def progress(
+        self, description: str, total: float | None, unit: str | None = None
+    ) -> Iterator[ProgressBar]:
         """Show progress once the block has lasted two seconds."""
         if self.quiet:
-            yield _Silent()
-        elif self.is_terminal:
-            with self._live(description, total) as bar:
+            yield Silent()
+            return
+        work = Work(description, total, unit, self.expected_seconds.get(self.step or ""))
+        if self.is_terminal:
+            with self._live(work) as bar:
                 yield bar
         else:
-            yield _PlainLines(self, description, total)
+            yield PlainLines(self.line, work)
 
     @contextmanager
-    def _live(self, description: str, total: float | None) -> Iterator[ProgressBar]:
-        live = _LiveBar(self, description, total)
+    def _live(self, work: Work) -> Iterator[ProgressBar]:
+        live = LiveBar(self.screen(), work)
         timer = threading.Timer(BAR_AFTER_SECONDS, live.start)
         timer.daemon = True
         timer.start()
@@ -226,6 +257,16 @@ class Console:
         finally:
             timer.cancel()
             live.stop()
+
+
+def _style(body: str, level: int) -> str:
+    if level >= logging.ERROR:
+        return "bold red"
+    if level >= logging.WARNING:
+        return "yellow"
+    if body.startswith(("🚀", "🔵", "🎉", "📊", "📁", "👉")):
+        return "bold"
+    return "dim" if body and not body.strip("=-") else ""
 
 
 def _why(reasons: Sequence[Reason]) -> str:
@@ -245,71 +286,3 @@ def _why(reasons: Sequence[Reason]) -> str:
         for step, names in coming.items()
     ]
     return "; ".join(texts)
-
-
-class _Silent:
-    def advance_to(self, done: float) -> None:
-        """Show nothing."""
-
-
-class _PlainLines:
-    """A line now and then, for logs and pipes."""
-
-    def __init__(self, console: Console, description: str, total: float | None) -> None:
-        self.console, self.description, self.total = console, description, total
-        self.next_line = time.monotonic() + BAR_AFTER_SECONDS
-
-    def advance_to(self, done: float) -> None:
-        """Show the share that is done, at most every ten seconds."""
-        now = time.monotonic()
-        if now >= self.next_line and self.total:
-            self.next_line = now + PLAIN_EVERY_SECONDS
-            self.console.line(f"   … {self.description}: {done / self.total:.0%}")
-
-
-class _LiveBar:
-    """A Rich progress bar that appears late and leaves nothing behind."""
-
-    def __init__(self, console: Console, description: str, total: float | None) -> None:
-        self.console, self.description, self.total = console, description, total
-        self.done = 0.0
-        self.task: TaskID | None = None
-        self.lock = threading.Lock()
-        self.stopped = False
-
-    def start(self) -> None:
-        """Show the bar (called two seconds after the step began)."""
-        from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn as Remaining
-
-        with self.lock:
-            if self.stopped:
-                return
-            columns = [
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(),
-                *([TextColumn("{task.percentage:>3.0f}%"), Remaining()] if self.total else []),
-                TimeElapsedColumn(),
-            ]
-            screen = RichConsole(file=self.console.stream)
-            bar = Progress(*columns, console=screen, transient=True)
-            self.task = bar.add_task(self.description, total=self.total, completed=self.done)  # type: ignore[arg-type] # it takes shares as well
-            bar.start()
-            self.console._bar = bar  # noqa: SLF001 - the bar and its console are one thing
-
-    def advance_to(self, done: float) -> None:
-        """Move the bar."""
-        self.done = done
-        bar = self.console._bar  # noqa: SLF001
-        if bar is not None and self.task is not None:
-            bar.update(self.task, completed=done)
-
-    def stop(self) -> None:
-        """Take the bar away."""
-        with self.lock:
-            self.stopped = True
-            bar, self.console._bar = self.console._bar, None  # noqa: SLF001
-            if bar is not None:
-                bar.stop()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from vigie.pipeline.fingerprint import EXCLUDED_MODULES
 from vigie.pipeline.step import Step
 
-MODES = ("dev", "prod")
-STEP_NAMES = ("extract", "transform", "load", "features", "train", "evaluate", "predict")
 # How a server is started and reached decides nothing of what is loaded into it.
 NO_RESULT = (
     *EXCLUDED_MODULES,

@@ -31,14 +31,15 @@ from vigie.dataset.declaration import declaration_error, parse_dataset, read_dec
 from vigie.dataset.spec import Dataset
 from vigie.errors import CheckFailed, DatabaseError, UsageError
 from vigie.i18n import _, language_from_environment, use_language
-from vigie.names import unknown_name
+from vigie.names import MODES, STEP_NAMES, unknown_name
 from vigie.paths import ProjectPaths, model_name
 from vigie.pipeline.artifacts import FileArtifact, FolderArtifact, HashCache, StatCache
 from vigie.pipeline.console import LOGGER, Console
-from vigie.pipeline.definition import LIBRARIES, MODES, NO_RESULT, STEP_NAMES, pipeline_steps
+from vigie.pipeline.definition import LIBRARIES, NO_RESULT, pipeline_steps
 from vigie.pipeline.fingerprint import CODE_CACHE_KIND, CodeReader, library_versions
 from vigie.pipeline.ledger import Ledger, Status
 from vigie.pipeline.lock import ProjectLock
+from vigie.pipeline.next_steps import next_steps, state_after
 from vigie.pipeline.planner import Run
 from vigie.pipeline.record import RunRecord, read_git_state
 from vigie.pipeline.runner import Pipeline, RunResult, error_text, make_plan, run_plan
@@ -260,13 +261,15 @@ class _Session:
         started = time.perf_counter()
         if "extract" in steps and not self.raw.will_generate():
             self.raw.locate()
-        self._warn_if_generated()
+        generated = self._warn_if_generated()
         self.console.banner(steps)
         command = shlex.join(self.options.command)
         lock = ProjectLock(self.paths.state, self.mode, command=command)
         with lock.hold(self.options.wait_seconds) as taken_over:
             ledger, truncated = Ledger.open(self.paths.ledger)
             pipeline = self.pipeline(ledger)
+            last = {name: ledger.last_success(name) for name in steps}
+            self.console.expected_seconds = {n: one.seconds for n, one in last.items() if one}
             record = self._record(command)
             for note in (taken_over, truncated):
                 if note is not None:
@@ -296,7 +299,11 @@ class _Session:
                 raise
             record.end(Status.SUCCESS)
             self._remember()
-        self.console.summary(time.perf_counter() - started, self._files(steps))
+        self.console.summary(
+            time.perf_counter() - started,
+            self._files(steps),
+            next_steps(state_after(self.paths, steps, result, generated=generated)),
+        )
         return result
 
     def _refuse_bad_expressions(self) -> None:
@@ -532,8 +539,9 @@ class _Session:
             # The run has ended as it has: nothing here may change that.
             LOGGER.warning(_("The run history could not be kept."), exc_info=True)
 
-    def _warn_if_generated(self) -> None:
-        if self.raw.will_generate() or self._marked_as_generated():
+    def _warn_if_generated(self) -> bool:
+        generated = self.raw.will_generate() or self._marked_as_generated()
+        if generated:
             self.console.line(
                 _(
                     "⚠️  GENERATED DATA: these are no real {things}. Put your export into {raw}/."
@@ -543,6 +551,7 @@ class _Session:
                 ),
                 level=logging.WARNING,
             )
+        return generated
 
     def _marked_as_generated(self) -> bool:
         return not self.raw.is_empty() and self.raw.locate().generated is not None

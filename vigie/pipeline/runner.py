@@ -337,13 +337,24 @@ def _made(pipeline: Pipeline, step: Step) -> dict[str, str | None]:
 
 
 def _blocked_error(blocked: Sequence[Blocked]) -> ArtifactMissing:
+    """Return what to raise for the first step that can't run: one line for each maker."""
     first = blocked[0]
-    makers = {reason.made_by for one in blocked for reason in one.reasons if reason.made_by}
+    missing: dict[str | None, list[str]] = {}
+    for reason in first.reasons:
+        missing.setdefault(reason.made_by, []).append(f"`{reason.name}`")
+    lines = [
+        _("step {step} makes {names}").format(step=maker, names=", ".join(names))
+        if maker
+        else _("nothing makes {names}").format(names=", ".join(names))
+        for maker, names in missing.items()
+    ]
+    makers = [reason.made_by for one in blocked for reason in one.reasons if reason.made_by]
     return ArtifactMissing(
-        _("Step {step} cannot run: {reasons}.").format(
-            step=first.step, reasons="; ".join(reason.describe() for reason in first.reasons)
-        ),
-        fix=_("Run the steps that make it as well: {steps}.").format(steps=" ".join(sorted(makers)))
+        _("Step {step} cannot run: what it reads is not there.").format(step=first.step),
+        where="\n".join(lines),
+        fix=_("Leave --steps out, or name these steps as well: {steps}.").format(
+            steps=" ".join(dict.fromkeys(makers))
+        )
         if makers
         else None,
     )

@@ -53,9 +53,12 @@ class Reporter(Protocol):
         ...
 
     def progress(
-        self, description: str, total: float | None
+        self, description: str, total: float | None, unit: str | None = None
     ) -> AbstractContextManager[ProgressBar]:
-        """Show progress towards `total` units, or an open end where it is None."""
+        """Show progress towards `total` units, or an open end where it is None.
+
+        The `unit` is ``"rows"`` or ``"bytes"``; None where `total` is a share of the work.
+        """
         ...
 
 
@@ -162,7 +165,7 @@ class StepContext:
         self.reporter.warn(message)
 
     def progress(
-        self, description: str, total: float | None = None
+        self, description: str, total: float | None = None, unit: str | None = None
     ) -> AbstractContextManager[ProgressBar]:
         """Show progress while the block runs; ``bar.advance_to(done)`` moves it."""
-        return self.reporter.progress(description, total)
+        return self.reporter.progress(description, total, unit)

@@ -24,12 +24,13 @@ def run(context: StepContext) -> None:
     """Read every raw table; generate the data first where dev has none."""
     dataset: Dataset = context.services["dataset"]
     raw: RawTables = context.input("raw")
-    with context.progress(_("reading the raw files"), 1.0) as bar:
-        if raw.will_generate():
-            assert raw.fallback is not None
+    if raw.will_generate():
+        assert raw.fallback is not None
+        with context.progress(_("generating"), 1.0) as bar:
             _generate(context, raw.fallback, bar)
-        source = raw.locate()
-        target: Path = context.output("extracted").path
+    source = raw.locate()
+    target: Path = context.output("extracted").path
+    with context.progress(_("reading the raw files"), 1.0) as bar:
         with atomic_folder(target) as folder:
             tables = _extract(context, dataset, source, folder, bar)
             described = {name: asdict(table) for name, table in tables.items()}
@@ -73,7 +74,7 @@ def _generate(context: StepContext, folder: Path, bar: Any) -> None:
             folder,
             enrolments=GENERATED_ENROLMENTS,
             seed=42,
-            progress=lambda share: bar.advance_to(share * 0.8),
+            progress=bar.advance_to,
         )
     )
 

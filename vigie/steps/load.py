@@ -19,8 +19,9 @@ def run(context: StepContext) -> None:
     summary = json.loads((folder / "summary.json").read_text("utf-8"))
     address = context.services["address"]()
     context.services["before_replacing"]()
+    total = sum(summary["rows"].values()) + summary["cohort"]
     with (
-        context.progress(_("loading into PostgreSQL"), 1.0) as bar,
+        context.progress(_("loading into PostgreSQL"), total, "rows") as bar,
         ImportAhead(context.services["later"]) as ahead,
     ):
 
@@ -28,7 +29,7 @@ def run(context: StepContext) -> None:
             # Rows are on their way: the load's own imports are done.
             if share > 0:
                 ahead.start()
-            bar.advance_to(share)
+            bar.advance_to(share * total)
 
         report = load_tables(
             address,

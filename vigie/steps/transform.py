@@ -23,7 +23,7 @@ def run(context: StepContext) -> None:
     sample_size = context.param(f"modes.{context.mode}.sample_size")
     source = json.loads((extracted / "source.json").read_text("utf-8"))
     with (
-        context.progress(_("cleaning the tables"), None),
+        context.progress(_("cleaning the tables"), 1.0) as bar,
         atomic_folder(context.output("clean").path) as folder,
     ):
         report = run_interruptibly(
@@ -35,6 +35,7 @@ def run(context: StepContext) -> None:
                 sample_size=sample_size,
                 threads=context.services["threads"],
                 memory_limit=context.services["memory_limit"],
+                on_table=lambda _table, share: bar.advance_to(share),
             )
         )
         summary = {

@@ -36,7 +36,7 @@ class Silent:
         pass
 
     def progress(
-        self, description: str, total: float | None
+        self, description: str, total: float | None, unit: str | None = None
     ) -> AbstractContextManager[ProgressBar]:
         raise NotImplementedError
 
