@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from cyclopts import App, CycloptsError
 
 from vigie import __version__
-from vigie.errors import ExitCode, VigieError
+from vigie.errors import ExitCode, UsageError, VigieError
 from vigie.i18n import _, language_from_environment, use_language
 
 if TYPE_CHECKING:
@@ -65,6 +65,17 @@ for _name, (_module, _help) in COMMANDS.items():
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command of vigie and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] != ["run"] or "--json" not in arguments:
+        return _carry_out(arguments)
+    from vigie.commands import answer
+
+    answer.begin()
+    code = _carry_out(arguments)
+    answer.give(code)
+    return code
+
+
+def _carry_out(arguments: Sequence[str]) -> int:
     use_language(_language_asked(arguments))
     for stream in (sys.stdout, sys.stderr):
         # A terminal that can't show an emoji shows a question mark; it must not be an error.
@@ -76,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         _show(_("Error: {what}").format(what=str(error).strip()))
         _show(_("See: {command}").format(command="vigie --help"))
+        _answer_failure(UsageError(str(error).strip()))
         return ExitCode.USAGE
     except KeyboardInterrupt as error:
         return _failed(error, debug=debug, status=ExitCode.INTERRUPTED)
@@ -137,6 +149,7 @@ def _failed(error: BaseException, *, debug: bool, status: ExitCode | None = None
         logger.addHandler(logging.NullHandler())
     logger.debug("traceback", exc_info=error)
     code, cause, resume = _understood(error, status)
+    _answer_failure(cause, step=getattr(error, "step", None), resume=resume)
     if debug:
         import traceback
 
@@ -163,6 +176,15 @@ def _failed(error: BaseException, *, debug: bool, status: ExitCode | None = None
         # One error is one line of the log that says so.
         logger.log(logging.INFO if number else logging.ERROR, "%s", line.strip())
     return code
+
+
+def _answer_failure(
+    cause: BaseException, *, step: str | None = None, resume: str | None = None
+) -> None:
+    """Keep what went wrong for the answer of ``vigie run --json``."""
+    from vigie.commands import answer
+
+    answer.failed(cause, step=step, resume=resume)
 
 
 def _understood(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -39,7 +40,7 @@ from vigie.pipeline.definition import LIBRARIES, MODES, NO_RESULT, STEP_NAMES, p
 from vigie.pipeline.fingerprint import CODE_CACHE_KIND, CodeReader, library_versions
 from vigie.pipeline.ledger import Ledger, Status
 from vigie.pipeline.lock import ProjectLock
-from vigie.pipeline.planner import Run
+from vigie.pipeline.planner import Plan, Run
 from vigie.pipeline.record import RunRecord, read_git_state
 from vigie.pipeline.runner import Pipeline, RunResult, error_text, make_plan, run_plan
 from vigie.pipeline.step import Artifact, Step, StepContext
@@ -56,7 +57,8 @@ class RunOptions:
 
     ``steps`` None means all; ``force`` None means nothing, an empty tuple every step that is run.
     ``wait_seconds`` is how long to wait for another run of the mode to end; ``skip_check`` names
-    checks before production that are left out; ``accept`` takes a new model even if it is worse.
+    checks before production that are left out; ``accept`` takes a new model even if it is worse;
+    ``answer`` keeps the standard output free for the machine-readable result.
     """
 
     mode: str = "dev"
@@ -72,12 +74,36 @@ class RunOptions:
     wait_seconds: float = 0.0
     skip_check: tuple[str, ...] = ()
     accept: bool = False
+    answer: bool = False
     command: Sequence[str] = ()
 
     def flags(self) -> dict[str, Any]:
         """Return the settings that flags give, by dotted key."""
         given = {"cutoff_days": self.cutoff_days, "lang": self.lang}
         return {key: value for key, value in given.items() if value is not None}
+
+
+@dataclass(slots=True)
+class RunTrace:
+    """Where to find what a run came to, however it ended; filled in while it goes on.
+
+    Parameters
+    ----------
+    state
+        The project's ``.vigie``.
+    run_id
+        None until the run has its record.
+    plan
+        None until it is made.
+    outputs
+        What each step makes, as people call it.
+    """
+
+    state: Path
+    mode: str
+    run_id: str | None = None
+    plan: Plan | None = None
+    outputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -90,6 +116,7 @@ class PipelineOrchestrator:
 
     options: RunOptions = field(default_factory=RunOptions)
     defaults_origin: str = "default"
+    trace: RunTrace | None = field(default=None, init=False)
 
     def _get_default_config(self) -> dict[str, dict[str, Any]]:
         """Return sample size, folds and model parameters of each mode."""
@@ -136,6 +163,7 @@ class PipelineOrchestrator:
         """
         use_language(self.options.lang or language_from_environment())
         session, steps, forced = self._open()
+        self.trace = session.trace
         session.log_bytes = _start_log(session.paths.log)
         for note in session.settings.notes:
             session.console.warn(note)
@@ -212,6 +240,7 @@ class _Session:
     hashes: HashCache
     code_cache: StatCache
     raw: RawTables
+    trace: RunTrace
     to_run: list[str] = field(default_factory=list)
     databases: ExitStack | None = None
     log_bytes: int | None = None
@@ -235,7 +264,9 @@ class _Session:
             language=language,
             dataset=dataset,
             paths=paths,
-            console=Console(mode, quiet=options.quiet),
+            console=Console(
+                mode, quiet=options.quiet, stream=sys.stderr if options.answer else sys.stdout
+            ),
             hashes=hashes,
             code_cache=StatCache(paths.state / "code.json", project, kind=CODE_CACHE_KIND),
             raw=RawTables(
@@ -246,6 +277,7 @@ class _Session:
                 dataset,
                 hashes,
             ),
+            trace=RunTrace(paths.state, mode),
         )
 
     def explain(self, steps: Sequence[str], forced: Sequence[str]) -> None:
@@ -253,7 +285,8 @@ class _Session:
         self._warn_if_generated()
         self.console.banner(steps)
         ledger, _truncated = Ledger.open(self.paths.ledger, repair=False)
-        self.console.explain(make_plan(self.pipeline(ledger), requested=steps, forced=forced))
+        self.trace.plan = make_plan(self.pipeline(ledger), requested=steps, forced=forced)
+        self.console.explain(self.trace.plan)
 
     def run(self, steps: Sequence[str], forced: Sequence[str]) -> RunResult:
         """Carry the steps out under the project's lock."""
@@ -268,12 +301,18 @@ class _Session:
             ledger, truncated = Ledger.open(self.paths.ledger)
             pipeline = self.pipeline(ledger)
             record = self._record(command)
+            self.trace.run_id = record.run_id
+            self.trace.outputs = {
+                step.name: tuple(pipeline.artifacts[name].describe() for name in step.outputs)
+                for step in pipeline.steps
+            }
             for note in (taken_over, truncated):
                 if note is not None:
                     record.note(note.describe())
                     self.console.warn(note.describe())
             try:
                 plan = make_plan(pipeline, requested=steps, forced=forced)
+                self.trace.plan = plan
                 self.to_run = [one.step for one in plan.decisions if isinstance(one, Run)]
                 if self.to_run:
                     self._refuse_bad_expressions()
