@@ -49,6 +49,7 @@ from vigie.verdict import Verdict
 
 if TYPE_CHECKING:
     from vigie.data.address import DatabaseAddress
+    from vigie.models.workers import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +317,8 @@ class _Session:
                 self.to_run = [one.step for one in plan.decisions if isinstance(one, Run)]
                 if self.to_run:
                     self._refuse_bad_expressions()
+                if "train" in self.to_run:
+                    self._refuse_bad_workers()
                 if self.mode == "prod" and self.to_run and not plan.blocked:
                     self._pass_checks(steps, record)
                 result = run_plan(
@@ -346,6 +349,24 @@ class _Session:
         if faults:
             text, origin = read_declaration(self.settings.get("dataset"), self.paths.project)
             raise declaration_error(faults, text, origin)
+
+    def _refuse_bad_workers(self) -> None:
+        """Look for the workers before the first step: what comes before training takes long."""
+        from vigie.models.workers import check_workers
+
+        check_workers(self._place())
+
+    def _place(self) -> Place:
+        from vigie.models.workers import Place
+
+        return Place(
+            self.settings.get("engine.joblib"),
+            self._threads(),
+            self.settings.get("engine.dask_scheduler"),
+        )
+
+    def _threads(self) -> int:
+        return self.settings.get("engine.threads") or os.cpu_count() or 1
 
     def check(self, steps: Sequence[str]) -> list[Finding]:
         """Answer the production checklist for a run of `steps`."""
@@ -510,7 +531,8 @@ class _Session:
     def _context(self, step: Step, pipeline: Pipeline) -> StepContext:
         services = {
             "dataset": self.dataset,
-            "threads": self.settings.get("engine.threads") or os.cpu_count() or 1,
+            "threads": self._threads(),
+            "place": self._place(),
             "memory_limit": self.settings.get("engine.memory_limit") or default_memory_limit(),
             "spill": self.paths.state / "spill",
             "quarantine": self.paths.quarantine,
