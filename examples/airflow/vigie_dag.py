@@ -11,7 +11,7 @@ Each task's XCom is the answer of ``vigie run --json``: rows, seconds, metrics, 
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
@@ -24,6 +24,8 @@ STEPS = ("extract", "transform", "load", "features", "train", "evaluate", "predi
 class VigieStep(BaseOperator):
     """Run one step; what a retry can't mend fails at once."""
 
+    # For a person's run, or another DAG's, to end.
+    wait_seconds = 600
     template_fields = ("command", "project", "mode")
 
     def __init__(
@@ -39,7 +41,14 @@ class VigieStep(BaseOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         """Return the answer, the last line that vigie prints; the lines before go to the log."""
         command = [self.command, "run", "--json", "--steps", self.step]
-        command += ["--mode", self.mode, "--project", self.project, "--wait", "600"]
+        command += [
+            "--mode",
+            self.mode,
+            "--project",
+            self.project,
+            "--wait",
+            str(self.wait_seconds),
+        ]
         done = self.hook.run_command(command, cwd=self.project)
         try:
             answer: dict[str, Any] = json.loads(done.output)
@@ -63,7 +72,7 @@ with DAG(
     dag_id="vigie",
     description="From CSV exports to an early warning",
     schedule="0 5 * * *",
-    start_date=datetime(2026, 1, 1),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     # Two runs of a mode would wait for each other.
     max_active_runs=1,

@@ -1,7 +1,7 @@
 """vigie's seven steps as Dagster assets, one process a step, with what each made as metadata.
 
-``dagster dev -f vigie_assets.py``. vigie lives in an environment of its own: the resource says where
-it is and what it is to do. (A variable VIGIE_PROJECT would be taken for one of vigie's settings.)
+``dagster dev -f vigie_assets.py``. vigie lives in an environment of its own: the resource says
+where it is and what it is to do. (A variable VIGIE_PROJECT would be taken for one of vigie's settings.)
 """
 
 import json
@@ -70,7 +70,7 @@ def metadata_of(step: str, answer: dict[str, Any]) -> dict[str, Any]:
         found["model_version"] = answer["model_version"]
     if own["warnings"]:
         found["warnings"] = own["warnings"]
-    return found | {name: value for name, value in answer["metrics"].items()}
+    return found | answer["metrics"]
 
 
 def make_asset(step: str, before: str | None) -> AssetsDefinition:

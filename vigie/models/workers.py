@@ -67,7 +67,10 @@ class Workers(Protocol):
     """Who fits."""
 
     def fit(
-        self, tasks: Sequence[FitTask], X: npt.NDArray[Any], labels: npt.NDArray[Any]  # noqa: N803
+        self,
+        tasks: Sequence[FitTask],
+        X: npt.NDArray[Any],  # noqa: N803
+        labels: npt.NDArray[Any],
     ) -> Iterator[Fitted]:
         """Yield the fitted models in the order of the tasks.
 
@@ -126,7 +129,10 @@ class InProcess:
     threads: int
 
     def fit(
-        self, tasks: Sequence[FitTask], X: npt.NDArray[Any], labels: npt.NDArray[Any]  # noqa: N803
+        self,
+        tasks: Sequence[FitTask],
+        X: npt.NDArray[Any],  # noqa: N803
+        labels: npt.NDArray[Any],
     ) -> Iterator[Fitted]:
         """See ``Workers``."""
         for task in tasks:
@@ -162,7 +168,10 @@ class LokyWorkers:
     processes: int
 
     def fit(
-        self, tasks: Sequence[FitTask], X: npt.NDArray[Any], labels: npt.NDArray[Any]  # noqa: N803
+        self,
+        tasks: Sequence[FitTask],
+        X: npt.NDArray[Any],  # noqa: N803
+        labels: npt.NDArray[Any],
     ) -> Iterator[Fitted]:
         """See ``Workers``."""
         from joblib import Parallel, delayed
@@ -206,7 +215,10 @@ class DaskWorkers:
     _sent: dict[int, tuple[Any, Any]] = field(default_factory=dict)
 
     def fit(
-        self, tasks: Sequence[FitTask], X: npt.NDArray[Any], labels: npt.NDArray[Any]  # noqa: N803
+        self,
+        tasks: Sequence[FitTask],
+        X: npt.NDArray[Any],  # noqa: N803
+        labels: npt.NDArray[Any],
     ) -> Iterator[Fitted]:
         """See ``Workers``."""
         futures: list[Any] = []
@@ -253,7 +265,7 @@ class DaskWorkers:
                 found: Fitted = future.result(timeout=POLL_SECONDS)
             except KilledWorker as error:
                 raise ClusterError(
-                    _("The workers died one after another while fitting the model {name!r}.").format(
+                    _("Worker after worker died while fitting the model {name!r}.").format(
                         name=task.name
                     ),
                     where=self.address,
@@ -360,6 +372,4 @@ def _theirs(versions: Any) -> dict[str, str]:
         return {"python": _("unknown")}
     packages = versions["packages"]
     python = ".".join(str(packages.get("python") or _("none")).split(".")[:3])
-    return {"python": python} | {
-        name: str(packages.get(name) or _("none")) for name in COMPARED
-    }
+    return {"python": python} | {name: str(packages.get(name) or _("none")) for name in COMPARED}

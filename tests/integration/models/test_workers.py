@@ -79,7 +79,9 @@ def test_both_workers_fit_and_the_matrix_is_sent_once(
     with open_workers(Place("dask", 2, cluster.scheduler_address)) as by:
         assert by.describe()["workers"] == 2
         scatter = by.client.scatter
-        monkeypatch.setattr(by.client, "scatter", lambda *a, **k: sent.append(a) or scatter(*a, **k))
+        monkeypatch.setattr(
+            by.client, "scatter", lambda *a, **k: sent.append(a) or scatter(*a, **k)
+        )
         count = "executed_count"
         before = by.client.run(lambda dask_worker: getattr(dask_worker.state, count))
         train(by)
@@ -92,7 +94,7 @@ def test_both_workers_fit_and_the_matrix_is_sent_once(
 
 def test_a_model_that_refuses_says_so_as_it_does_here(cluster: LocalCluster) -> None:
     with open_workers(Place("dask", 2, cluster.scheduler_address)) as by:
-        with pytest.raises(ModelError, match="could not be fitted: .*n_estimators"):
+        with pytest.raises(ModelError, match=r"could not be fitted: .*n_estimators"):
             train(by, params={"n_estimators": -1})
 
 
@@ -126,9 +128,10 @@ def test_a_fit_that_kills_its_worker_ends_the_training() -> None:
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
         with cluster_of(1, silence_logs=logging.CRITICAL) as own:
             with open_workers(Place("dask", 1, own.scheduler_address)) as by:
-                with pytest.raises(ClusterError, match="died one after another"):
+                with pytest.raises(ClusterError, match="Worker after worker died"):
                     train(by, kind=f"{DOOMED}.Deadly", params={})
-    with open_workers(Place("loky", 1)) as by:
+    # With one process joblib would fit in ours.
+    with open_workers(Place("loky", 2)) as by:
         with pytest.raises(ClusterError, match="process that fitted a model died"):
             train(by, kind=f"{DOOMED}.Deadly", params={})
 
@@ -173,5 +176,3 @@ def test_a_run_on_a_cluster_makes_the_same_files(cluster: LocalCluster, tmp_path
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["error"]["retry"]) == (9, True)
     assert {step["status"] for step in answer["steps"].values()} == {"not reached"}
-
-
