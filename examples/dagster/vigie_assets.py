@@ -1,7 +1,8 @@
 """vigie's seven steps as Dagster assets, one process a step, with what each made as metadata.
 
 ``dagster dev -f vigie_assets.py``. vigie lives in an environment of its own: the resource says
-where it is and what it is to do. (A variable VIGIE_PROJECT would be taken for one of vigie's settings.)
+where it is and what it is to do. (A variable VIGIE_PROJECT would be taken for one of vigie's own
+settings.)
 """
 
 import json

@@ -347,7 +347,9 @@ def _check_versions(client: Any, address: str) -> None:
         )
     ours = {"python": platform.python_version(), **_ours()}
     lines = [
-        f"{worker}: {name} {theirs}, {_('here')} {ours[name]}"
+        _("{worker}: {name} {theirs}, here {ours}").format(
+            worker=worker, name=name, theirs=theirs, ours=ours[name]
+        )
         for worker, versions in found["workers"].items()
         for name, theirs in _theirs(versions).items()
         if theirs != ours[name]
