@@ -548,7 +548,8 @@ def test_any_password_fits_into_a_url(password: str, user: str) -> None:
             {"toml": '[engine]\njoblib = "dask"\n'},
             ("engine.joblib = dask does not go with engine.dask_scheduler = none.\n"
             "vigie.toml line 2, default\n"
-            "Name the scheduler's address in engine.dask_scheduler, or take another engine.joblib."),
+            "Name the scheduler's address in engine.dask_scheduler,"
+            " or take another engine.joblib."),
         ),
         (
             {"toml": '[engine]\ndask_scheduler = "host:8786"\n'},
