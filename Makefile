@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-.PHONY: run test faults fuzz lint format bench setup setup-dev lock messages golden clean
+.PHONY: run test test-examples faults fuzz lint format bench setup setup-dev lock messages golden clean
 
 run: setup
 	$(BIN)/python -m src.pipeline.orchestrator --mode dev
@@ -26,6 +26,15 @@ faults: setup-dev
 fuzz: setup-dev
 	VIGIE_FUZZ_INPUTS=$${VIGIE_FUZZ_INPUTS:-100000} $(BIN)/python -m pytest -n 2 -q tests/fuzz \
 		$(PYTEST_ARGS)
+
+# The examples, run by Airflow and Dagster themselves, each installed in an environment of its own.
+test-examples: setup-dev .venv-examples/airflow/.ready .venv-examples/dagster/.ready
+	$(BIN)/python -m pytest -q tests/examples $(PYTEST_ARGS)
+
+.venv-examples/%/.ready: examples/%/requirements.lock | setup-dev
+	$(BIN)/python -m venv .venv-examples/$*
+	$(BIN)/uv pip install --quiet --python .venv-examples/$*/bin/python --require-hashes -r $<
+	@touch $@
 
 lint: setup-dev
 	$(BIN)/ruff check .
@@ -67,6 +76,10 @@ $(VENV)/.ready-dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 lock: setup-dev
 	$(BIN)/$(LOCK) --group build --output-file requirements.lock
 	$(BIN)/$(LOCK) --group build --group dev --output-file requirements-dev.lock
+	for name in airflow dagster; do \
+		(cd examples/$$name && ../../$(BIN)/$(subst pyproject.toml,requirements.in,$(LOCK)) \
+			--output-file requirements.lock); \
+	done
 
 # Collects the messages of the code, keeps the translations, compiles the catalogues.
 messages: setup-dev
@@ -77,4 +90,4 @@ golden: setup-dev
 	VIGIE_WRITE_GOLDEN=1 $(BIN)/python -m pytest -n 2 -q tests/golden
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-examples build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command of vigie and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] != ["run"] or "--json" not in arguments:
+        return _carry_out(arguments)
+    from vigie.commands import answer
+
+    answer.begin()
+    code = _carry_out(arguments)
+    answer.give(code)
+    return code
+
+
+def _carry_out(arguments: Sequence[str]) -> int:
     use_language(_language_asked(arguments))
     for stream in (sys.stdout, sys.stderr):
         # A terminal that can't show an emoji shows a question mark; it must not be an error.
@@ -96,6 +107,7 @@ def _failed(error: BaseException, *, debug: bool, status: ExitCode | None = None
         logger.addHandler(logging.NullHandler())
     logger.debug("traceback", exc_info=error)
     code, cause, resume = _understood(error, status)
+    _answer_failure(cause, step=getattr(error, "step", None), resume=resume)
     if debug:
         import traceback
 
@@ -122,6 +134,15 @@ def _failed(error: BaseException, *, debug: bool, status: ExitCode | None = None
         # One error is one line of the log that says so.
         logger.log(logging.INFO if number else logging.ERROR, "%s", line.strip())
     return code
+
+
+def _answer_failure(
+    cause: BaseException, *, step: str | None = None, resume: str | None = None
+) -> None:
+    """Keep what went wrong for the answer of ``vigie run --json``."""
+    from vigie.commands import answer
+
+    answer.failed(cause, step=step, resume=resume)
 
 
 def _understood(

@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     MODEL = 6
     CHECK = 7
     AUDIT = 8
+    CLUSTER = 9
     INTERRUPTED = 130
 
 
@@ -39,6 +40,8 @@ class VigieError(Exception):
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.FAILURE
+    transient: ClassVar[bool] = False
+    """Whether the same command may well succeed a little later, with nothing mended."""
 
     def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
         super().__init__(what)
@@ -101,6 +104,7 @@ class LockHeld(VigieError):
     """Another run works on the same project and mode."""
 
     exit_code = ExitCode.LOCKED
+    transient = True
 
 
 class DatabaseError(VigieError):
@@ -112,8 +116,22 @@ class DatabaseError(VigieError):
 class DatabaseUnreachable(DatabaseError):
     """No PostgreSQL server answered."""
 
+    transient = True
+
 
 class ModelError(VigieError):
     """The model is missing, is not the recorded one, or does not fit the features."""
 
     exit_code = ExitCode.MODEL
+
+
+class ClusterError(VigieError):
+    """A cluster of other processes or machines cannot do the work."""
+
+    exit_code = ExitCode.CLUSTER
+
+
+class ClusterUnreachable(ClusterError):
+    """No scheduler answered, it has no worker, or it went away."""
+
+    transient = True

@@ -369,6 +369,9 @@ def _build(given: Mapping[str, Given]) -> Settings:
             names = (fault["ctx"]["first"], fault["ctx"]["second"])
             what = _("{first} does not go with {second}.")
             fix = _("Choose the threshold by one of {first} and {second}.")
+        elif fault["type"] == "dask_without_scheduler":
+            names, what = ("joblib", "dask_scheduler"), _("{first} does not go with {second}.")
+            fix = _("Name the scheduler's address in {second}, or take another {first}.")
         else:
             names, what = ("max_samples", "bootstrap"), _("{first} does not go with {second}.")
             fix = _("Change one of {first} and {second}.")

@@ -254,6 +254,14 @@ class Engine(Section):
     memory_limit: str | None = Field(
         default=None, pattern=r"^[1-9]\d*(\.\d+)? ?([KMGTkmgt][Ii]?)?[Bb]$"
     )
+    joblib: Literal["threads", "loky", "dask"] = "threads"
+    dask_scheduler: str | None = Field(default=None, pattern=r"^(tcp|tls|ws|wss|ucx)://[^\s/@]+$")
+
+    @model_validator(mode="after")
+    def _check_scheduler(self, info: ValidationInfo) -> Engine:
+        if info.context != ONE_KEY and self.joblib == "dask" and self.dask_scheduler is None:
+            raise PydanticCustomError("dask_without_scheduler", "dask needs a scheduler")
+        return self
 
 
 class Database(Section):
@@ -337,6 +345,7 @@ def expected(key: str) -> str:
         "database.name": _("a name; an address goes into DATABASE_URL"),
         "database.user": _("a name; an address goes into DATABASE_URL"),
         "engine.memory_limit": _('a size such as "1GB", or "auto"'),
+        "engine.dask_scheduler": _('an address such as "tcp://host:8786", or "none"'),
         "model.kind": _("{kinds}, or the import path of a classifier").format(
             kinds=", ".join(f'"{kind}"' for kind in KINDS)
         ),

@@ -253,6 +253,9 @@ def test_config_file_must_exist(load: Load, tmp_path: Path) -> None:
         ("lang", "auto", None),
         ("engine.threads", "all", None),
         ("engine.memory_limit", "1GB", "1GB"),
+        ("engine.joblib", "loky", "loky"),
+        ("engine.dask_scheduler", "tcp://10.0.0.1:8786", "tcp://10.0.0.1:8786"),
+        ("engine.dask_scheduler", "none", None),
         ("database.user", "true", "true"),
         ("database.name", "none", "none"),
     ],
@@ -540,6 +543,19 @@ def test_any_password_fits_into_a_url(password: str, user: str) -> None:
             {"toml": "engine.memory_limit = '2 gigs'\n"},
             ('engine.memory_limit = "2 gigs" is not a value that it can take.\nvigie.toml line 1\n'
             'Expected: a size such as "1GB", or "auto".'),
+        ),
+        (
+            {"toml": '[engine]\njoblib = "dask"\n'},
+            ("engine.joblib = dask does not go with engine.dask_scheduler = none.\n"
+            "vigie.toml line 2, default\n"
+            "Name the scheduler's address in engine.dask_scheduler,"
+            " or take another engine.joblib."),
+        ),
+        (
+            {"toml": '[engine]\ndask_scheduler = "host:8786"\n'},
+            ('engine.dask_scheduler = "host:8786" is not a value that it can take.\n'
+            "vigie.toml line 2\n"
+            'Expected: an address such as "tcp://host:8786", or "none".'),
         ),
         (
             {"toml": "[predict]\nlow = 0.8\n"},

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from vigie.commands import answer
 from vigie.commands.options import (
     Checks,
     ConfigFile,
@@ -44,6 +45,7 @@ def run(
     wait: float = 0.0,
     skip_check: Checks = None,
     accept: Flag = False,
+    json: Flag = False,
     lang: Language = None,
     quiet: Flag = False,
     debug: Flag = False,
@@ -75,6 +77,8 @@ def run(
         Leave out these checks before production (prod goes through them first); it is recorded.
     accept
         Train, and make the new model the current one even if it is worse; it is recorded.
+    json
+        Print what it came to as one line of JSON; everything for people goes to standard error.
     lang
         en or fr (default: from the locale).
     quiet
@@ -98,10 +102,14 @@ def run(
         wait_seconds=wait,
         skip_check=tuple(skip_check or ()),
         accept=accept,
+        answer=json,
         command=tuple(sys.argv),
     )
     make = _door or PipelineOrchestrator
-    make(options).run()
+    orchestrator = make(options)
+    if json:
+        answer.watch(orchestrator)
+    orchestrator.run()
     return ExitCode.OK
 
 

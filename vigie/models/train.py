@@ -3,12 +3,12 @@
 How forests share the cores was measured (23,275 x 94 real features, 200 trees, 7 fits, 2 cores):
 one fit after another, its trees on all threads: 35 s of processor time, both cores 96 % busy;
 two fits at a time on threads: the same; two processes (loky): the same, and a second or two to
-start them and a copy of everything in memory. So the simplest is kept.
+start them and a copy of everything in memory. So the simplest is what is done unless the settings
+name another place (``vigie.models.workers``).
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from vigie.models.kinds import (
 )
 from vigie.models.predict import NOISE_DECIMALS, risk_scores
 from vigie.models.split import UNLABELLED, HoldoutKind, Known, Split, grouped_folds, holdout_split
+from vigie.models.workers import FitTask, InProcess, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -139,29 +140,36 @@ class _Fitting:
     seed: int
     threads: int
     topics: IntArray
-    total_rows: int
     progress: Callable[[float], None] | None
-    done_rows: int = 0
     fit_seconds: dict[str, float] = field(default_factory=dict)
 
-    def fit(self, name: str, rows: IntArray) -> Any:
-        """Return a model fitted on `rows`; on any number of threads it is the same one."""
-        labels = self.labels[rows]
-        if len(np.unique(labels)) < 2:
-            raise ModelError(
-                _("The rows of the model {name!r} have one outcome only.").format(name=name),
-                where="n_splits_cv",
-                fix=_("Use fewer folds or bring more rows of both outcomes."),
-            )
-        started = time.perf_counter()
-        model = fit_classifier(
-            self.kind, self.params, self.X[rows], labels, seed=self.seed, threads=self.threads
-        )
-        self.fit_seconds[name] = time.perf_counter() - started
-        self.done_rows += len(rows)
-        if self.progress is not None:
-            self.progress(min(1.0, self.done_rows / self.total_rows))
-        return model
+    def fit(self, rows_by_name: Mapping[str, IntArray], workers: Workers) -> dict[str, Any]:
+        """Return a model fitted on each set of rows; whoever fits it, it is the same one."""
+        for name, rows in rows_by_name.items():
+            if len(np.unique(self.labels[rows])) < 2:
+                raise ModelError(
+                    _("The rows of the model {name!r} have one outcome only.").format(name=name),
+                    where="n_splits_cv",
+                    fix=_("Use fewer folds or bring more rows of both outcomes."),
+                )
+        # Wrong parameters are found here, in the reader's language, before anything is sent away.
+        make_classifier(self.kind, self.params, seed=self.seed, threads=1)
+        tasks = [
+            FitTask(name, self.kind, self.params, rows, self.seed)
+            for name, rows in rows_by_name.items()
+        ]
+        total, done = sum(len(task.rows) for task in tasks), 0
+        models: dict[str, Any] = {}
+        try:
+            for task, fitted in zip(tasks, workers.fit(tasks, self.X, self.labels), strict=True):
+                models[task.name] = fitted.model
+                self.fit_seconds[task.name] = fitted.seconds
+                done += len(task.rows)
+                if self.progress is not None:
+                    self.progress(done / total)
+        except (ValueError, TypeError) as error:
+            raise _refused(self.kind, error) from error
+        return models
 
 
 def fit_classifier(
@@ -184,12 +192,16 @@ def fit_classifier(
     try:
         model.fit(X, labels)
     except (ValueError, TypeError) as error:
-        raise ModelError(
-            _("The model {kind} could not be fitted: {reason}").format(kind=kind, reason=error),
-            where="modes.*.model_params" if kind in FORESTS else "model.params",
-            fix=_("Correct the parameters of the model in vigie.toml."),
-        ) from error
+        raise _refused(kind, error) from error
     return serial(model)
+
+
+def _refused(kind: str, reason: Exception) -> ModelError:
+    return ModelError(
+        _("The model {kind} could not be fitted: {reason}").format(kind=kind, reason=reason),
+        where="modes.*.model_params" if kind in FORESTS else "model.params",
+        fix=_("Correct the parameters of the model in vigie.toml."),
+    )
 
 
 def train_model(
@@ -206,6 +218,7 @@ def train_model(
     holdout_share: float,
     drop_repeaters: bool,
     threads: int,
+    workers: Workers | None = None,
     progress: Callable[[float], None] | None = None,
     holdout: HoldoutKind = "latest",
     known: Known | None = None,
@@ -236,7 +249,10 @@ def train_model(
     holdout_share, drop_repeaters, holdout, known
         See ``holdout_split``.
     threads
-        How many threads a fit may use; the result does not depend on it.
+        How many threads may be used; the result does not depend on it.
+    workers
+        Who fits, as ``open_workers`` gives it: None fits here. Neither does it depend on that.
+        For several trainings on one matrix, give the same workers and the same matrix.
     progress
         Called with the share (0 to 1) of the work that is done.
     threshold
@@ -271,18 +287,21 @@ def train_model(
     _check_features(X[labelled], feature_names)
     earlier = split.period_rows
     folds = grouped_folds(labels[earlier], groups[earlier], n_splits, seed, setting=folds_setting)
-    total = len(labelled) + len(split.train_rows) + (n_splits - 1) * len(earlier)
     if topics is None:
         topics = np.arange(X.shape[1])
-    fitting = _Fitting(X, labels, kind, params, seed, threads, topics, total, progress)
-    evaluated = fitting.fit("evaluated", split.train_rows)
+    fitting = _Fitting(X, labels, kind, params, seed, threads, topics, progress)
     members = [earlier[folds == fold] for fold in range(int(folds.max()) + 1)]
-    models = [
-        fitting.fit(f"fold {number + 1}", np.setdiff1d(earlier, rows))
-        for number, rows in enumerate(members)
-    ]
-    scored = _Scored.by_models(fitting, [*models, evaluated], [*members, split.holdout_rows])
-    final = fitting.fit("final", labelled)
+    learnt = {
+        f"fold {number + 1}": np.setdiff1d(earlier, rows) for number, rows in enumerate(members)
+    }
+    models = fitting.fit(
+        {"evaluated": split.train_rows, **learnt, "final": labelled},
+        workers or InProcess(threads),
+    )
+    evaluated, final = models.pop("evaluated"), models.pop("final")
+    scored = _Scored.by_models(
+        fitting, [*models.values(), evaluated], [*members, split.holdout_rows]
+    )
     if calibrate is not None:
         final = scored.calibrate(calibrate, labels, split.train_rows, final)
     scored.explain(fitting)

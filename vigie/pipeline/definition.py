@@ -12,6 +12,7 @@ NO_RESULT = (
     "vigie.data.postgres",
     "vigie.data.postgres_process",
     "vigie.steps.import_ahead",
+    "vigie.models.workers",
 )
 # Their versions decide results or the form of files.
 LIBRARIES = ("python", "duckdb", "ibis-framework", "pyarrow", "numpy", "scikit-learn")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -40,7 +41,7 @@ from vigie.pipeline.fingerprint import CODE_CACHE_KIND, CodeReader, library_vers
 from vigie.pipeline.ledger import Ledger, Status
 from vigie.pipeline.lock import ProjectLock
 from vigie.pipeline.next_steps import next_steps, state_after
-from vigie.pipeline.planner import Run
+from vigie.pipeline.planner import Plan, Run
 from vigie.pipeline.record import RunRecord, read_git_state
 from vigie.pipeline.runner import Pipeline, RunResult, error_text, make_plan, run_plan
 from vigie.pipeline.step import Artifact, Step, StepContext
@@ -49,6 +50,7 @@ from vigie.verdict import Verdict
 
 if TYPE_CHECKING:
     from vigie.data.address import DatabaseAddress
+    from vigie.models.workers import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class RunOptions:
 
     ``steps`` None means all; ``force`` None means nothing, an empty tuple every step that is run.
     ``wait_seconds`` is how long to wait for another run of the mode to end; ``skip_check`` names
-    checks before production that are left out; ``accept`` takes a new model even if it is worse.
+    checks before production that are left out; ``accept`` takes a new model even if it is worse;
+    ``answer`` keeps the standard output free for the machine-readable result.
     """
 
     mode: str = "dev"
@@ -73,12 +76,36 @@ class RunOptions:
     wait_seconds: float = 0.0
     skip_check: tuple[str, ...] = ()
     accept: bool = False
+    answer: bool = False
     command: Sequence[str] = ()
 
     def flags(self) -> dict[str, Any]:
         """Return the settings that flags give, by dotted key."""
         given = {"cutoff_days": self.cutoff_days, "lang": self.lang}
         return {key: value for key, value in given.items() if value is not None}
+
+
+@dataclass(slots=True)
+class RunTrace:
+    """Where to find what a run came to, however it ended; filled in while it goes on.
+
+    Parameters
+    ----------
+    state
+        The project's ``.vigie``.
+    run_id
+        None until the run has its record.
+    plan
+        None until it is made.
+    outputs
+        What each step makes, as people call it.
+    """
+
+    state: Path
+    mode: str
+    run_id: str | None = None
+    plan: Plan | None = None
+    outputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -91,6 +118,7 @@ class PipelineOrchestrator:
 
     options: RunOptions = field(default_factory=RunOptions)
     defaults_origin: str = "default"
+    trace: RunTrace | None = field(default=None, init=False)
 
     def _get_default_config(self) -> dict[str, dict[str, Any]]:
         """Return sample size, folds and model parameters of each mode."""
@@ -137,6 +165,7 @@ class PipelineOrchestrator:
         """
         use_language(self.options.lang or language_from_environment())
         session, steps, forced = self._open()
+        self.trace = session.trace
         session.log_bytes = _start_log(session.paths.log)
         for note in session.settings.notes:
             session.console.warn(note)
@@ -213,6 +242,7 @@ class _Session:
     hashes: HashCache
     code_cache: StatCache
     raw: RawTables
+    trace: RunTrace
     to_run: list[str] = field(default_factory=list)
     databases: ExitStack | None = None
     log_bytes: int | None = None
@@ -236,7 +266,9 @@ class _Session:
             language=language,
             dataset=dataset,
             paths=paths,
-            console=Console(mode, quiet=options.quiet),
+            console=Console(
+                mode, quiet=options.quiet, stream=sys.stderr if options.answer else sys.stdout
+            ),
             hashes=hashes,
             code_cache=StatCache(paths.state / "code.json", project, kind=CODE_CACHE_KIND),
             raw=RawTables(
@@ -247,6 +279,7 @@ class _Session:
                 dataset,
                 hashes,
             ),
+            trace=RunTrace(paths.state, mode),
         )
 
     def explain(self, steps: Sequence[str], forced: Sequence[str]) -> None:
@@ -254,7 +287,8 @@ class _Session:
         self._warn_if_generated()
         self.console.banner(steps)
         ledger, _truncated = Ledger.open(self.paths.ledger, repair=False)
-        self.console.explain(make_plan(self.pipeline(ledger), requested=steps, forced=forced))
+        self.trace.plan = make_plan(self.pipeline(ledger), requested=steps, forced=forced)
+        self.console.explain(self.trace.plan)
 
     def run(self, steps: Sequence[str], forced: Sequence[str]) -> RunResult:
         """Carry the steps out under the project's lock."""
@@ -271,15 +305,23 @@ class _Session:
             last = {name: ledger.last_success(name) for name in steps}
             self.console.expected_seconds = {n: one.seconds for n, one in last.items() if one}
             record = self._record(command)
+            self.trace.run_id = record.run_id
+            self.trace.outputs = {
+                step.name: tuple(pipeline.artifacts[name].describe() for name in step.outputs)
+                for step in pipeline.steps
+            }
             for note in (taken_over, truncated):
                 if note is not None:
                     record.note(note.describe())
                     self.console.warn(note.describe())
             try:
                 plan = make_plan(pipeline, requested=steps, forced=forced)
+                self.trace.plan = plan
                 self.to_run = [one.step for one in plan.decisions if isinstance(one, Run)]
                 if self.to_run:
                     self._refuse_bad_expressions()
+                if "train" in self.to_run:
+                    self._refuse_bad_workers()
                 if self.mode == "prod" and self.to_run and not plan.blocked:
                     self._pass_checks(steps, record)
                 result = run_plan(
@@ -314,6 +356,24 @@ class _Session:
         if faults:
             text, origin = read_declaration(self.settings.get("dataset"), self.paths.project)
             raise declaration_error(faults, text, origin)
+
+    def _refuse_bad_workers(self) -> None:
+        """Look for the workers before the first step: what comes before training takes long."""
+        from vigie.models.workers import check_workers
+
+        check_workers(self._place())
+
+    def _place(self) -> Place:
+        from vigie.models.workers import Place
+
+        return Place(
+            self.settings.get("engine.joblib"),
+            self._threads(),
+            self.settings.get("engine.dask_scheduler"),
+        )
+
+    def _threads(self) -> int:
+        return self.settings.get("engine.threads") or os.cpu_count() or 1
 
     def check(self, steps: Sequence[str]) -> list[Finding]:
         """Answer the production checklist for a run of `steps`."""
@@ -478,7 +538,8 @@ class _Session:
     def _context(self, step: Step, pipeline: Pipeline) -> StepContext:
         services = {
             "dataset": self.dataset,
-            "threads": self.settings.get("engine.threads") or os.cpu_count() or 1,
+            "threads": self._threads(),
+            "place": self._place(),
             "memory_limit": self.settings.get("engine.memory_limit") or default_memory_limit(),
             "spill": self.paths.state / "spill",
             "quarantine": self.paths.quarantine,

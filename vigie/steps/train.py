@@ -54,11 +54,16 @@ def run(context: StepContext) -> None:
     """Fit, and keep the model, its description and the score of every labelled row."""
     from vigie.models.explain import topic_codes
     from vigie.models.train import train_model
+    from vigie.models.workers import open_workers
 
     matrix = read_matrix(context)
     own = _Own.of(context)
     holdout = context.param("evaluation.holdout")
-    with context.progress(_("training"), 1.0) as bar:
+    with (
+        context.progress(_("training"), 1.0) as bar,
+        open_workers(context.services["place"]) as workers,
+    ):
+        context.facts["workers"] = workers.describe()
         result = train_model(
             matrix.values,
             matrix.labels,
@@ -78,6 +83,7 @@ def run(context: StepContext) -> None:
             and context.services["dataset"].cohort.cutoff is None,
             known=_known(context, matrix),
             threads=context.services["threads"],
+            workers=workers,
             progress=bar.advance_to,
             feature_names=matrix.names,
             topics=topic_codes(matrix.metadata["features"]),
