@@ -83,18 +83,20 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Made from the code (`make reference`). A setting is written into `vigie.toml` (where every",
-        "one stands at its default value, commented out), into `.env`, or into the environment.",
-        "Flags go before environment variables, these before `.env`, that before `vigie.toml`, that",
-        "before the defaults. `vigie config` shows what holds, and where each value comes from.",
+        "Made from the code (`make reference`). A setting is written into `vigie.toml` (where",
+        "every one stands at its default value, commented out), into `.env`, or into the",
+        "environment. Flags go before environment variables, these before `.env`, that before",
+        "`vigie.toml`, that before the defaults. `vigie config` shows what holds, and where each",
+        "value comes from.",
         "",
-        "In `.env` and in the environment a setting is its name in capitals after `VIGIE_`, with `__`",
-        "for the dot: `VIGIE_CUTOFF_DAYS=90`, `VIGIE_MODES__DEV__SAMPLE_SIZE=1000`. For the database",
-        "`DATABASE_URL`, or `DB_HOST`, `DB_PORT`, `DB_NAME`, `DB_USER` and `DB_PASSWORD`, will do too.",
+        "In `.env` and in the environment a setting is its name in capitals after `VIGIE_`, with",
+        "`__` for the dot: `VIGIE_CUTOFF_DAYS=90`, `VIGIE_MODES__DEV__SAMPLE_SIZE=1000`. For the",
+        "database `DATABASE_URL`, or `DB_HOST`, `DB_PORT`, `DB_NAME`, `DB_USER` and",
+        "`DB_PASSWORD`, will do too.",
     ]
     before = None
     for key in leaves():
-        section, _dot, name = key.rpartition(".")
+        section, _dot, _name = key.rpartition(".")
         top = re.sub(r"\.model_params$", "", section)
         if top != before:
             heading = f"`[{top}]`" if top else "At the top of the file"

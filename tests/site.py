@@ -60,12 +60,15 @@ def faults(site: Path) -> Iterator[str]:
             meant = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if not meant.exists() or not meant.is_relative_to(site.resolve()):
                 yield f"{name}: no {target}"
-            elif parts.fragment and meant in pages:
-                if unquote(parts.fragment) not in pages[meant].anchors | {"__skip"}:
-                    yield f"{name}: no place {target}"
+            elif parts.fragment and meant in pages and not _has(pages[meant], parts.fragment):
+                yield f"{name}: no place {target}"
     for path in sorted(site.rglob("*.css")):
         if CSS_URL.search(path.read_text("utf-8")):
             yield f"{path.relative_to(site)}: loads from another server"
+
+
+def _has(page: Page, fragment: str) -> bool:
+    return unquote(fragment) in page.anchors
 
 
 def main() -> int:

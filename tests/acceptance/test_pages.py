@@ -7,6 +7,7 @@ make it. What can't run here stands in NOT_RUN with the reason; the guide has te
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -82,7 +83,7 @@ def script_folder(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A folder as a reader has it: small data in data/raw, and the CSV that the README speaks of."""
+    """A folder as a reader has it: small data in data/raw, and the CSV of the README."""
     root = tmp_path_factory.mktemp("pages")
     made = Project(root / "project")
     done = made.vigie("sample", "--enrolments", str(ENROLMENTS), "--out", str(made.raw))
@@ -121,6 +122,89 @@ def test_the_blocks_of_a_page_run_as_written(project: Project, page: Path) -> No
         )
         assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
         assert "Traceback" not in done.stdout + done.stderr, script
+
+
+# --- the reference of files and tables -----------------------------------------------------------
+
+FILES = ROOT / "docs" / "reference" / "files-and-tables.md"
+# What only some runs leave.
+SOMETIMES = {
+    "data/quarantine/{table}.csv", "data/generated/", "backups/", "reports/audit_{mode}.json",
+    "reports/report_{mode}.html",
+}  # fmt: skip
+
+
+def described(heading: str) -> list[str]:
+    """Return the first column of the table below a heading."""
+    _before, _heading, text = FILES.read_text("utf-8").partition(f"\n{heading}\n")
+    assert text, heading
+    rows = re.split(r"^##", text, flags=re.MULTILINE)[0]
+    return re.findall(r"^\| `([^`]+)` \|", rows, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def ran(project: Project) -> Project:
+    project.run("--mode", "dev", "--lang", "en")
+    return project
+
+
+def test_the_files_are_what_a_run_leaves(ran: Project) -> None:
+    for name in described("## Files"):
+        if name in SOMETIMES:
+            continue
+        pattern = name.replace("{mode}", "dev").replace("{kind}", "random_forest")
+        found = list(ran.folder.glob(pattern.rstrip("/")))
+        assert found, name
+    with (ran.folder / "reports" / "predictions_dev.csv").open(encoding="utf-8") as opened:
+        header = opened.readline().strip().split(",")
+    key = ["code_module", "code_presentation", "id_student"]
+    assert header == key + described("## `predictions_{mode}.csv`")
+    for name, folder in {
+        "predictions_{mode}_metadata": "reports",
+        "metrics_{mode}": "reports",
+        "features_metadata_{mode}": "data/processed",
+        "drift_{mode}": "reports",
+    }.items():
+        file = ran.folder / folder / f"{name.replace('{mode}', 'dev')}.json"
+        assert described(f"## `{name}.json`") == list(json.loads(file.read_text("utf-8"))), name
+
+
+def test_the_tables_are_what_a_run_leaves(ran: Project) -> None:
+    query = (
+        "COPY (SELECT table_name, column_name, data_type FROM information_schema.columns "
+        "WHERE table_schema IN ('vigie_dev', 'vigie_history') "
+        "ORDER BY table_name, ordinal_position) TO STDOUT"
+    )
+    done = subprocess.run(
+        ["vigie", "db", "shell"],
+        input=query,
+        cwd=ran.folder,
+        env=ran.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    tables: dict[str, dict[str, str]] = {}
+    for line in done.stdout.splitlines():
+        table, column, kind = line.split("\t")
+        tables.setdefault(table, {})[column] = kind
+    for name in ("vigie_load", "runs", "run_steps", "run_metrics"):
+        assert described_types(name) == tables[name], name
+    key = {"code_module": "text", "code_presentation": "text", "id_student": "integer"}
+    assert key | described_types("predictions") == tables["predictions"]
+    said = described_types("cohort")
+    assert said.keys() <= tables["cohort"].keys()
+    assert {"integer", "date", "timestamp"} >= {tables["cohort"]["cutoff"]}
+    for column in ("cohort_id", "label", "group_key", "period"):
+        assert tables["cohort"][column] == said[column], column
+
+
+def described_types(table: str) -> dict[str, str]:
+    """Return column and type of a table's description."""
+    text = FILES.read_text("utf-8").partition(f"\n### `{table}`\n")[2]
+    rows = re.split(r"^##", text, flags=re.MULTILINE)[0]
+    return dict(re.findall(r"^\| `([^`]+)` \| ([^|]+?) \|", rows, re.MULTILINE))
 
 
 # --- units -----------------------------------------------------------------------------------
