@@ -19,7 +19,13 @@ import pytest
 from tests.acceptance.project import Project
 from tests.conftest import ROOT
 
-ENROLMENTS = 700
+ENROLMENTS = 450
+# The blocks are what is tried here, not the model.
+SMALL = {
+    f"VIGIE_MODES__{mode}__{name}": value
+    for mode in ("DEV", "PROD")
+    for name, value in {"MODEL_PARAMS__N_ESTIMATORS": "20", "N_SPLITS_CV": "2"}.items()
+}
 DOWNLOADS = "it downloads 45 MB from the Open University"
 SET_UP = "it sets a checkout up: CI does that with a clean clone"
 SUDO = "it changes the machine's services"
@@ -89,7 +95,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     done = made.vigie("sample", "--enrolments", str(ENROLMENTS), "--out", str(made.raw))
     assert done.returncode == 0, done.stderr
     made.environ["PATH"] = f"{script_folder(root / 'bin')}:{made.environ['PATH']}"
-    made.environ["PYTHONPATH"] = str(ROOT)
+    made.environ |= {"PYTHONPATH": str(ROOT), **SMALL}
     lines = ["id,age,weight,died"]
     lines += [
         f"{n},{30 + n * 7 % 50},{50 + n * 13 % 40},{'yes' if n * 7 % 50 + n % 9 > 35 else 'no'}"
