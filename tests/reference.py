@@ -41,6 +41,13 @@ def commands_page() -> str:
     # What comes before is the program's own heading and a list of the same commands.
     _own, _heading, listed = made.partition("**Commands**:")
     listed = re.sub(r" \*\[default: False\]\*", "", listed)
+    # The usage of a command's commands names whatever program makes this page; its heading doesn't.
+    listed = re.sub(
+        r"^(#+ )(vigie [a-z ]+)\n\n```console\n[^\[\n]*",
+        r"\1\2\n\n```console\n\2 ",
+        listed,
+        flags=re.MULTILINE,
+    )
     lines = [
         "# Commands and exit codes",
         "",
