@@ -5,11 +5,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+DOCS := $(VENV)-docs
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-.PHONY: run test test-examples faults fuzz lint format bench setup setup-dev lock messages golden clean
+.PHONY: run test test-examples faults fuzz lint format bench setup setup-dev lock messages golden \
+	reference docs docs-serve clean
 
 run: setup
 	$(BIN)/python -m src.pipeline.orchestrator --mode dev
@@ -73,6 +75,20 @@ $(VENV)/.ready-dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 .env:
 	@cp .env.example .env && chmod 600 .env
 
+# The site, in site/: built without the network, and asking nobody for anything when it is read.
+docs: $(DOCS)/.ready
+	$(DOCS)/bin/zensical build --strict --clean
+	$(DOCS)/bin/python -m tests.site site
+
+docs-serve: $(DOCS)/.ready
+	$(DOCS)/bin/zensical serve
+
+# The generator's own environment: what it needs must not decide what vigie is tested with.
+$(DOCS)/.ready: requirements-docs.lock
+	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@
+
 lock: setup-dev
 	$(BIN)/$(LOCK) --group build --output-file requirements.lock
 	$(BIN)/$(LOCK) --group build --group dev --output-file requirements-dev.lock
@@ -80,6 +96,7 @@ lock: setup-dev
 		(cd examples/$$name && ../../$(BIN)/$(subst pyproject.toml,requirements.in,$(LOCK)) \
 			--output-file requirements.lock); \
 	done
+	$(BIN)/$(subst pyproject.toml,,$(LOCK)) --group docs --output-file requirements-docs.lock
 
 # Collects the messages of the code, keeps the translations, compiles the catalogues.
 messages: setup-dev
@@ -89,5 +106,9 @@ messages: setup-dev
 golden: setup-dev
 	VIGIE_WRITE_GOLDEN=1 $(BIN)/python -m pytest -n 2 -q tests/golden
 
+# The reference pages that are made from the code.
+reference: setup-dev
+	$(BIN)/python -m tests.reference
+
 clean:
-	rm -rf $(VENV) .venv-examples build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(DOCS) .venv-examples site .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

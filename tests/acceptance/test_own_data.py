@@ -83,6 +83,10 @@ def test_new_rows_without_outcomes_are_scored_by_the_model_there_is(trained: Pro
     first = scores(trained)
     assert len(first) == 80
     assert {row["score_source"] for row in first.values()} == {"final"}
+    audit = trained.vigie("audit", "--lang", "en")
+    assert audit.returncode == 3
+    assert "no outcomes yet" in audit.stderr
+    assert "Traceback" not in audit.stderr
     # The same rows score the same whatever other rows are in the file.
     lines = whole.splitlines()
     raw.write_bytes(("\n".join(lines[:11]) + "\n").encode("cp1252"))

@@ -53,6 +53,12 @@ def audit_results(
             where=str(error.filename),
             fix=_("Make one first: vigie run --mode {mode}").format(mode=paths.mode),
         ) from error
+    if not (labels >= 0).any():
+        raise DataError(
+            _("The last run's rows have no outcomes yet, so nothing can be audited."),
+            where=str(paths.processed("labels", ".npy")),
+            fix=_("Audit a run with outcomes: vigie run --mode {mode}").format(mode=paths.mode),
+        )
     described, threads = metadata["features"], settings.get("engine.threads") or os.cpu_count() or 1
     aucs = results.single_aucs(matrix, labels)
     auc = metrics["holdout"]["metrics"].get("roc_auc", {}).get("value")
