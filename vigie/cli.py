@@ -36,6 +36,11 @@ COMMANDS = {
         "audit",
         "Prove on the last run's data that no feature knows the future.",
     ),
+    "sweep": ("trials", "Train and evaluate at several cut-offs: how early can we know?"),
+    "compare": (
+        "trials",
+        "Judge kinds of model on the same folds and the same hold-out, and say which is best.",
+    ),
     "check": ("check", "Go through the checklist before production."),
     "backup": ("backup", "Back up a mode's tables, or list the backups there are."),
     "restore": ("backup", "Put the tables of a backup in the place of the live ones."),
@@ -173,7 +178,7 @@ def _understood(
 
     stopped_step = getattr(error, "step", None)
     if stopped_step is not None and hasattr(error, "cause"):
-        again = shlex.join(["vigie", "run", *_run_arguments()])
+        again = shlex.join(["vigie", *_arguments()])
         return error.exit_code, error.cause, again  # type: ignore[attr-defined]
     if status is not None:
         return status, error, None
@@ -184,9 +189,10 @@ def _understood(
     return ExitCode.FAILURE, storage_error(error) or error, None
 
 
-def _run_arguments() -> list[str]:
+def _arguments() -> list[str]:
+    """Return what was typed after ``vigie``; the guide's door is ``vigie run`` without its name."""
     arguments = sys.argv[1:]
-    return arguments[1:] if arguments[:1] == ["run"] else arguments
+    return arguments if arguments[:1] and arguments[0] in COMMANDS else ["run", *arguments]
 
 
 def _indented(text: str) -> str:

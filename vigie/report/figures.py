@@ -189,6 +189,25 @@ def _write(
 
     use_language(text.language)
     names = class_names or (_("not at risk"), _("at risk"))
+    with mpl.rc_context(figure_style()):
+        save_figure(_confusion_matrix(evaluation, names, text), folder / "confusion_matrix.png")
+        save_figure(_roc_curve(evaluation, text), folder / "roc_curve.png")
+        judged = text.judged_on(evaluation["rows"])
+        below = judged if labelled_rows is None else text.fitted_on(labelled_rows)
+        figure = _feature_importance(importances, below, text, losses=labelled_rows is None)
+        save_figure(figure, folder / FIGURE_NAMES[2])
+        save_figure(calibration_figure(evaluation, text), folder / "calibration.png")
+        save_figure(capacity_figure(evaluation, text), folder / "capacity.png")
+        save_figure(precision_recall_figure(evaluation, text), folder / "precision_recall.png")
+        if losses:
+            figure = _feature_importance(losses, judged, text, losses=True)
+            save_figure(figure, folder / "permutation_importance.png")
+
+
+def figure_style() -> dict[str, Any]:
+    """Return matplotlib's settings for all figures."""
+    import matplotlib as mpl
+
     # A reader's own matplotlibrc must not change what the project's figures look like.
     style = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith(("backend", "_"))}
     style |= {
@@ -199,19 +218,7 @@ def _write(
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
-    with mpl.rc_context(style):
-        _save(_confusion_matrix(evaluation, names, text), folder / "confusion_matrix.png")
-        _save(_roc_curve(evaluation, text), folder / "roc_curve.png")
-        judged = text.judged_on(evaluation["rows"])
-        below = judged if labelled_rows is None else text.fitted_on(labelled_rows)
-        figure = _feature_importance(importances, below, text, losses=labelled_rows is None)
-        _save(figure, folder / FIGURE_NAMES[2])
-        _save(calibration_figure(evaluation, text), folder / "calibration.png")
-        _save(capacity_figure(evaluation, text), folder / "capacity.png")
-        _save(precision_recall_figure(evaluation, text), folder / "precision_recall.png")
-        if losses:
-            figure = _feature_importance(losses, judged, text, losses=True)
-            _save(figure, folder / "permutation_importance.png")
+    return style
 
 
 def _confusion_matrix(
@@ -408,7 +415,8 @@ def new_figure(
     return figure, figure.add_subplot()
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; the same figure gives the same bytes."""
     with atomic_write(path) as temporary:
         # Without the version of matplotlib in it the file depends on what it shows only.
         figure.savefig(
