@@ -36,7 +36,7 @@ COMMANDS = {
         "audit",
         "Prove on the last run's data that no feature knows the future.",
     ),
-    "sweep": ("trials", "Train and evaluate at several cut-offs: how early can we know?"),
+    "sweep": ("trials", "Train and evaluate at several cut-offs, to see how early one can know."),
     "compare": (
         "trials",
         "Judge kinds of model on the same folds and the same hold-out, and say which is best.",

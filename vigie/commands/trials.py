@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from vigie.commands.options import ConfigFile, Flag, Names, Project, print_json
+from vigie.commands.options import ConfigFile, Flag, Project, print_json
 from vigie.i18n import _
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def sweep(
     lang: str | None = None,
     debug: Flag = False,
 ) -> int:
-    """Train and evaluate at several cut-offs: how early can we know?
+    """Train and evaluate at several cut-offs, to see how early one can know.
 
     Nothing that runs have made is touched. The figures go to reports/sweep_{mode}.json and
     reports/sweep_{mode}.png. What has not changed is not done again; after a kill the same command

@@ -101,7 +101,8 @@ def _point(trials: Trials, day: int, kinds: dict[str, dict[str, Any]], kind: str
             ExitCode.MODEL,
         ):
             raise
-        return SweepPoint({"cutoff_days": day, "error": stopped.cause.what}, True, stopped.cause)
+        content = {"cutoff_days": day, "error": stopped.cause.what}
+        return SweepPoint(content, is_new=True, error=stopped.cause)
     return SweepPoint(_content(trial, kind), trial.is_new)
 
 

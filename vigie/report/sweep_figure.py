@@ -12,6 +12,7 @@ from vigie.report.figures import (
     ORANGE,
     FigureText,
     figure_style,
+    halo,
     new_figure,
     save_figure,
 )
@@ -37,12 +38,10 @@ def write_sweep_figure(path: Path, document: Mapping[str, Any], language: str) -
 
 
 def _write(path: Path, document: Mapping[str, Any], language: str) -> None:
-    import matplotlib as mpl
-
     use_language(language)
     points = [one for one in document["points"] if "error" not in one]
     text = FigureText(language, None, document["generated"], points[0]["split"] if points else {})
-    with mpl.rc_context(figure_style()):
+    with figure_style():
         rows = [one["holdout"]["rows"] for one in points]
         below = _("{kind} · rows it never saw, between {least} and {most} at each day").format(
             kind=document["kind"],
@@ -96,7 +95,9 @@ def _curve(
         x, value, line, color=colour, label=label, marker="o",
         linewidth=2.5 if main else 1.8, markersize=8 if main else 5,
     )  # fmt: skip
-    axes.fill_between(x, low, high, color=colour, alpha=0.2 if main else 0.12, linewidth=0)
+    if line != ":":
+        # The baseline's would hide the model's.
+        axes.fill_between(x, low, high, color=colour, alpha=0.2 if main else 0.12, linewidth=0)
 
 
 def _decorate(axes: Axes, points: Sequence[Mapping[str, Any]], text: FigureText) -> None:
@@ -108,6 +109,7 @@ def _decorate(axes: Axes, points: Sequence[Mapping[str, Any]], text: FigureText)
             axes.annotate(
                 text.decimal(auc["value"]), (one["cutoff_days"], auc["value"]),
                 xytext=(6, -18), textcoords="offset points", color=BLUE, fontsize=11,
+                path_effects=halo(),
             )  # fmt: skip
     lows = [
         metric["low"]
@@ -124,9 +126,7 @@ def _decorate(axes: Axes, points: Sequence[Mapping[str, Any]], text: FigureText)
     axes.margins(x=0.07)
     axes.grid(alpha=0.25)
     axes.set_xlabel(_("Day at which everybody is looked at"))
-    axes.set_ylabel(_("AUC (0.5: chance; 1: never wrong)").replace(
-        "0.5", text.decimal(0.5, 1)
-    ))  # fmt: skip
+    axes.set_ylabel(_("AUC ({half}: chance; 1: never wrong)").format(half=text.decimal(0.5, 1)))
     axes.legend(
         loc="lower right",
         title=_("bands: {level} intervals").format(level=text.percent(0.95)),
