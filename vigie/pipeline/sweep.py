@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vigie.errors import ExitCode, VigieError
+from vigie.errors import ExitCode, UsageError, VigieError
+from vigie.i18n import _
 from vigie.pipeline.artifacts import write_json
 from vigie.pipeline.orchestrator import RunOptions
 from vigie.pipeline.runner import StepStopped
 from vigie.pipeline.trials import Trial, Trials, open_trials, refuse_without_days, trial_params
+from vigie.settings_schema import CUTOFF_DAYS
 
 EVERY_DAYS = 30
 BESIDE = "logistic_regression"
@@ -64,7 +66,7 @@ def sweep(
     with open_trials(options) as trials:
         session = trials.session
         refuse_without_days(session)
-        chosen = sorted(set(days)) if days else _default_days(session.settings.get("cutoff_days"))
+        chosen = _in_range(days) if days else _default_days(session.settings.get("cutoff_days"))
         kind = session.settings.get("model.kind")
         kinds = trial_params(session, (kind, BESIDE))
         trials.extract()
@@ -86,6 +88,18 @@ def sweep(
         _draw(session.paths.report("sweep", ".png"), document, session.language)
     failed = [point.error for point in points if point.error is not None]
     return Sweep(document, failed[0].exit_code if failed else ExitCode.OK)
+
+
+def _in_range(days: Sequence[int]) -> list[int]:
+    first, last = CUTOFF_DAYS
+    for day in days:
+        if not first <= day <= last:
+            raise UsageError(
+                _("The cut-off day {day} is out of range.").format(day=day),
+                where="--cutoff-days",
+                fix=_("Choose days from {first} to {last}.").format(first=first, last=last),
+            )
+    return sorted(set(days))
 
 
 def _default_days(cutoff_days: int) -> list[int]:
