@@ -20,13 +20,10 @@ METRICS = ("roc_auc", "average_precision", "brier")
 
 def run(context: StepContext, *, kind: str) -> None:
     """Judge `kind` as the steps train and evaluate would; keep its scores and its metrics."""
-    import numpy as np
-
     from vigie.models.judge import divide, judge
 
     matrix = read_matrix(context)
-    persons = np.unique(matrix.keys["group_key"].to_numpy(), return_inverse=True)[1]
-    # The folds go by the persons' names, as in train; all else by their numbers, which is quicker.
+    persons = _person_numbers(matrix)
     division = divide(
         matrix.labels,
         matrix.keys["group_key"].to_numpy(),
@@ -50,6 +47,23 @@ def run(context: StepContext, *, kind: str) -> None:
     _write_scores(context, matrix, division, judged, persons, kind)
     document = _document(context, matrix, division, judged, persons, kind)
     write_json(context.output(f"judged {kind}").path, document)
+
+
+def _person_numbers(matrix: FeatureMatrix) -> npt.NDArray[Any]:
+    """Return a number for the person of each labelled row, -1 for the others.
+
+    They are counted as evaluate counts them, so that the same draws give the same intervals.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    from vigie.models.split import UNLABELLED
+
+    rows = np.flatnonzero(matrix.labels != UNLABELLED)
+    names = matrix.keys["group_key"].take(pa.array(rows)).combine_chunks()
+    numbers = np.full(len(matrix.labels), -1, dtype=np.int64)
+    numbers[rows] = names.dictionary_encode().indices.to_numpy()
+    return numbers
 
 
 def _write_scores(
