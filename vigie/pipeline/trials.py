@@ -144,7 +144,7 @@ class Trials:
         folder = session.paths.trials / ("all" if cutoff_days is None else str(cutoff_days))
         steps = trial_steps(session.mode, tuple(kinds), compared=comparison is not None)
         artifacts = self._artifacts(folder, tuple(kinds), comparison)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         ledger, _truncated = Ledger.open(folder / "ledger.jsonl")
         values = {f"trial.{kind}": params for kind, params in kinds.items()}
         pipeline = Pipeline(
