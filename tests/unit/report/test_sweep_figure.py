@@ -96,7 +96,7 @@ def test_days_without_a_figure_leave_the_others(tmp_path: Path, drawn: list[Figu
 def test_the_confusion_matrix_says_what_chose_its_threshold(
     by: str, wanted: float, language: str, said: str
 ) -> None:
-    text = FigureText(language, None, False, {})  # noqa: FBT003
+    text = FigureText(language, None, False, {})
     choice = {"by": by, "wanted": wanted, "value": 0.31}
     found = predicted({"threshold": 0.31, "threshold_choice": choice}, text)
     assert said in found
