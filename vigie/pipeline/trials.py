@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -219,6 +220,9 @@ def open_trials(options: RunOptions) -> Iterator[Trials]:
         When the settings or the declaration can't be read, or a run of the mode is going on.
     """
     session = PipelineOrchestrator(options).open()[0]
+    if options.quiet:
+        # What is printed then is for programs.
+        session.console.stream = sys.stderr
     session.log_bytes = start_log(session.paths.log)
     for note in session.settings.notes:
         session.console.warn(note)

@@ -78,7 +78,7 @@ def test_days_without_a_figure_leave_the_others(tmp_path: Path, drawn: list[Figu
     write_sweep_figure(tmp_path / "a.png", document(bad, point(30, 0.7), point(60, None)), "en")
     said = words(drawn[0])
     assert "0.700" in said
-    assert "everybody" not in said
+    assert "already gone" not in said
     write_sweep_figure(tmp_path / "b.png", document(bad), "en")
     assert (tmp_path / "b.png").exists()
 
