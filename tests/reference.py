@@ -64,8 +64,8 @@ def commands_page() -> str:
         "|---|---|---|",
         *(f"| {int(code)} | {' | '.join(EXIT_CODES[int(code)])} |" for code in ExitCode),
         "",
-        "Where it depends, `error.retry` in the answer of `vigie run --json` says it. A run that was",
-        "killed (137, 143) gives no answer; the same command goes on where it stopped.",
+        "Where it depends, `error.retry` in the answer of `vigie run --json` says it. A run that",
+        "was killed (137, 143) gives no answer; the same command goes on where it stopped.",
     ]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 

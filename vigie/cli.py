@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from cyclopts import CycloptsError
 
-from vigie.commands.table import app
+from vigie.commands.table import COMMANDS, app
 from vigie.errors import ExitCode, VigieError
 from vigie.i18n import _, language_from_environment, use_language
 
@@ -153,7 +153,7 @@ def _understood(
 
     stopped_step = getattr(error, "step", None)
     if stopped_step is not None and hasattr(error, "cause"):
-        again = shlex.join(["vigie", "run", *_run_arguments()])
+        again = shlex.join(["vigie", *_arguments()])
         return error.exit_code, error.cause, again  # type: ignore[attr-defined]
     if status is not None:
         return status, error, None
@@ -164,9 +164,14 @@ def _understood(
     return ExitCode.FAILURE, storage_error(error) or error, None
 
 
-def _run_arguments() -> list[str]:
+def _arguments() -> list[str]:
+    """Return what was typed after ``vigie``; the guide's door is ``vigie run`` without its name."""
     arguments = sys.argv[1:]
-    return arguments[1:] if arguments[:1] == ["run"] else arguments
+    return (
+        arguments
+        if arguments[:1] and arguments[0] in {one.name for one in COMMANDS}
+        else ["run", *arguments]
+    )
 
 
 def _beside(template: str, **text: str) -> str:

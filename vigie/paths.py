@@ -108,6 +108,11 @@ class ProjectPaths:
         return self.state / f"published_{self.mode}.parquet"
 
     @property
+    def trials(self) -> Path:
+        """What sweeps and comparisons make, a folder for each cut-off; may be deleted."""
+        return self.state / f"trials_{self.mode}"
+
+    @property
     def runs(self) -> Path:
         """Run records."""
         return self.state / "runs"

@@ -125,6 +125,8 @@ def _check_json_object(text: str) -> str:
 
 JsonObject = Annotated[str, AfterValidator(_check_json_object)]
 # The kinds that have a name, then the import path of a class: "package.module.Class".
+# The first and the last day that may be asked about.
+CUTOFF_DAYS = (-365, 1000)
 KINDS = ("random_forest", "extra_trees", "hist_gradient_boosting", "logistic_regression")
 Kind = Annotated[str, Field(pattern=rf"^({'|'.join(KINDS)}|[A-Za-z_]\w*(\.[A-Za-z_]\w*)+)$")]
 
@@ -282,7 +284,7 @@ class Settings(Section):
     lang: Literal["en", "fr"] | None = None
     dataset: str = Field(default="oulad", min_length=1)
     raw_dir: str = Field(default="data/raw", min_length=1)
-    cutoff_days: int = Field(default=180, ge=-365, le=1000)
+    cutoff_days: int = Field(default=180, ge=CUTOFF_DAYS[0], le=CUTOFF_DAYS[1])
     seed: int = Field(default=42, ge=0, le=2**32 - 1)
     modes: Modes = Modes()
     extract: Extract = Extract()

@@ -99,6 +99,29 @@ COMMANDS = (
         ),
     ),
     Command(
+        "sweep",
+        "trials:sweep",
+        later("Train and evaluate at several cut-offs, to see how early one can know."),
+        (
+            Example("vigie sweep --cutoff-days 0 30 60 90 120 150 180", later("on a sample")),
+            Example("vigie sweep --mode prod --cutoff-days 30 90", later("everything, two days")),
+        ),
+    ),
+    Command(
+        "compare",
+        "trials:compare",
+        later(
+            "Judge kinds of model on the same folds and the same hold-out, and say which is best."
+        ),
+        (
+            Example("vigie compare", later("the four kinds, on a sample")),
+            Example(
+                "vigie compare random_forest sklearn.naive_bayes.GaussianNB --mode prod",
+                later("these two, on everything"),
+            ),
+        ),
+    ),
+    Command(
         "check",
         "check:check",
         later("Go through the checklist before production."),

@@ -8,6 +8,7 @@ with all their events.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +28,27 @@ from vigie.engine import (
     scan_parquet,
     to_parquet,
 )
+from vigie.pipeline.artifacts import link_file
 
 if TYPE_CHECKING:
     import duckdb
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """Clean tables that are there already, and what was said when they were made.
+
+    Parameters
+    ----------
+    folder
+        Of the same extracted tables by the same declaration, without a sample.
+    rows, set_aside
+        As in ``TransformReport``.
+    """
+
+    folder: Path
+    rows: Mapping[str, int]
+    set_aside: Mapping[str, Mapping[str, int]]
 
 
 def transform_tables(
@@ -42,6 +61,7 @@ def transform_tables(
     threads: int | None,
     memory_limit: str | None,
     on_table: Callable[[str, float], None] | None = None,
+    cleaned: Cleaned | None = None,
 ) -> TransformReport:
     """Write the clean tables and ``cohort.parquet`` into `target`.
 
@@ -56,6 +76,9 @@ def transform_tables(
         How many cohort rows are kept; None keeps all.
     on_table
         Called with a table's name and the share of all bytes (0 to 1) that are written by then.
+    cleaned
+        The same tables, cleaned for another cut-off: linked where they are the same for this one,
+        which they are unless a sample of the cohort decides which rows they have.
 
     Raises
     ------
@@ -65,15 +88,26 @@ def transform_tables(
     report = TransformReport()
     sizes = {name: (source / f"{name}.parquet").stat().st_size for name in dataset.tables}
     done = 0
+    if cleaned is not None and sample_size is None:
+        report.set_aside = {table: dict(faults) for table, faults in cleaned.set_aside.items()}
+    else:
+        cleaned = None
     spill = target / ".scratch"
     with open_duckdb(threads=threads, memory_limit=memory_limit, spill=spill) as connection:
         for name, table in _referenced_first(dataset):
-            _cleanclean_view(connection, name, table, source, report)
+            if cleaned is None:
+                _cleanclean_view(connection, name, table, source, report)
+            else:
+                _known_view(connection, name, table, cleaned.folder)
         make_cohort(connection, dataset, cutoff, report)
         if sample_size is not None:
             _sample_cohort(connection, dataset, sample_size)
         _count_cohort(connection, report)
         for name, table in dataset.tables.items():
+            if cleaned is not None:
+                link_file(cleaned.folder / f"{name}.parquet", target / f"{name}.parquet")
+                report.rows[name] = cleaned.rows[name]
+                continue
             sampled = sample_size is not None and _sampleclean_view(connection, name, dataset)
             _write_table(connection, name, table, target, report, sampled=sampled)
             done += sizes[name]
@@ -140,6 +174,19 @@ def _cleanclean_view(
             f"CREATE OR REPLACE VIEW {clean_view(name)} AS "
             f"SELECT * FROM {clean_view(name, '_kept')}"
         )
+
+
+def _known_view(
+    connection: duckdb.DuckDBPyConnection, name: str, table: Table, folder: Path
+) -> None:
+    """Make the view ``clean_{name}`` of a table that was cleaned before."""
+    columns = f"* EXCLUDE ({ROW_ID}, file_row_number), {ROW_ID} AS vigie_order"
+    if table.primary_key:
+        columns = "* EXCLUDE (file_row_number), file_row_number AS vigie_order"
+    connection.execute(
+        f"CREATE OR REPLACE VIEW {clean_view(name)} AS "
+        f"SELECT {columns} FROM {scan_numbered(folder / f'{name}.parquet')}"
+    )
 
 
 def _clean_columns(table: Table) -> str:

@@ -97,6 +97,17 @@ def atomic_folder(path: Path, *, mode: int = PRIVATE) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
+def link_file(source: Path, target: Path) -> None:
+    """Give `source` a second name, `target`; a copy where the file system knows no such thing.
+
+    Files are replaced, never written into: neither name's content changes by the other's.
+    """
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def write_json(path: Path, value: Any, *, mode: int = PRIVATE) -> None:
     """Write `value` as readable JSON, atomically."""
     with atomic_write(path, mode=mode) as temporary:

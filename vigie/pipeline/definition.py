@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from vigie.pipeline.fingerprint import EXCLUDED_MODULES
 from vigie.pipeline.step import Step
 
@@ -136,3 +139,47 @@ def pipeline_steps(mode: str) -> tuple[Step, ...]:
             libraries=("scikit-learn", "numpy"),
         ),
     )
+
+
+def trial_steps(mode: str, kinds: Sequence[str], *, compared: bool = False) -> tuple[Step, ...]:
+    """Return the steps of a trial: kinds of model at one cut-off, of which none is kept.
+
+    Parameters
+    ----------
+    kinds
+        Each is judged by a step of its own; its parameters are the value ``trial.{kind}``.
+    compared
+        Whether they are held against each other too.
+    """
+    from vigie.steps import compare, judge
+
+    first = {step.name: step for step in pipeline_steps(mode)}
+    train = first["train"]
+    kept = ("evaluation.", f"modes.{mode}.n_splits_cv", "seed", "model.calibrate")
+    params = tuple(key for key in train.params if key.startswith(kept))
+    steps = [first["transform"], first["features"]]
+    steps += [
+        Step(
+            name=f"judge {kind}",
+            title=f"judge {kind}",
+            run=partial(judge.run, kind=kind),
+            inputs=train.inputs,
+            outputs=(f"judged {kind}", f"scores {kind}"),
+            params=(*params, "predict.threshold", f"trial.{kind}"),
+            libraries=train.libraries,
+        )
+        for kind in kinds
+    ]
+    if compared:
+        steps.append(
+            Step(
+                name="compare",
+                title="compare",
+                run=partial(compare.run, kinds=tuple(kinds)),
+                inputs=tuple(f"{what} {kind}" for kind in kinds for what in ("judged", "scores")),
+                outputs=("comparison",),
+                params=("seed",),
+                libraries=("numpy",),
+            )
+        )
+    return tuple(steps)

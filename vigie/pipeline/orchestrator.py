@@ -164,9 +164,9 @@ class PipelineOrchestrator:
             When a step failed or was interrupted.
         """
         use_language(self.options.lang or language_from_environment())
-        session, steps, forced = self._open()
+        session, steps, forced = self.open()
         self.trace = session.trace
-        session.log_bytes = _start_log(session.paths.log)
+        session.log_bytes = start_log(session.paths.log)
         for note in session.settings.notes:
             session.console.warn(note)
         with ExitStack() as stack:
@@ -185,19 +185,19 @@ class PipelineOrchestrator:
         VigieError
             When the settings or the declaration can't be read.
         """
-        session, steps, _forced = self._open()
+        session, steps, _forced = self.open()
         with ExitStack() as stack:
             stack.callback(session.save_caches)
             return session.check(steps)
 
-    def _open(self) -> tuple[_Session, tuple[str, ...], tuple[str, ...]]:
+    def open(self) -> tuple[Session, tuple[str, ...], tuple[str, ...]]:
         """Return a session that speaks the language set, the steps asked for, those forced."""
         mode, steps, forced = _checked(self.options)
         refuse_unknown(self.options.skip_check)
         settings = self.settings()
         language = settings.get("lang") or language_from_environment()
         use_language(language)
-        return _Session.make(self.options, settings, mode, language), steps, forced
+        return Session.make(self.options, settings, mode, language), steps, forced
 
 
 def _checked(options: RunOptions) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
@@ -229,7 +229,7 @@ def _checked(options: RunOptions) -> tuple[str, tuple[str, ...], tuple[str, ...]
 
 
 @dataclass(slots=True)
-class _Session:
+class Session:
     """Everything that one run needs, wired together."""
 
     options: RunOptions
@@ -252,7 +252,7 @@ class _Session:
     @classmethod
     def make(
         cls, options: RunOptions, settings: LoadedSettings, mode: str, language: str
-    ) -> _Session:
+    ) -> Session:
         """Wire a session; nothing is read but the declaration."""
         project = settings.project
         paths = ProjectPaths(project, mode, settings.get("raw_dir"))
@@ -284,7 +284,7 @@ class _Session:
 
     def explain(self, steps: Sequence[str], forced: Sequence[str]) -> None:
         """Show the plan that ``run`` would carry out."""
-        self._warn_if_generated()
+        self.warn_if_generated()
         self.console.banner(steps)
         ledger, _truncated = Ledger.open(self.paths.ledger, repair=False)
         self.trace.plan = make_plan(self.pipeline(ledger), requested=steps, forced=forced)
@@ -295,7 +295,7 @@ class _Session:
         started = time.perf_counter()
         if "extract" in steps and not self.raw.will_generate():
             self.raw.locate()
-        generated = self._warn_if_generated()
+        generated = self.warn_if_generated()
         self.console.banner(steps)
         command = shlex.join(self.options.command)
         lock = ProjectLock(self.paths.state, self.mode, command=command)
@@ -319,7 +319,7 @@ class _Session:
                 self.trace.plan = plan
                 self.to_run = [one.step for one in plan.decisions if isinstance(one, Run)]
                 if self.to_run:
-                    self._refuse_bad_expressions()
+                    self.refuse_bad_expressions()
                 if "train" in self.to_run:
                     self._refuse_bad_workers()
                 if self.mode == "prod" and self.to_run and not plan.blocked:
@@ -328,7 +328,7 @@ class _Session:
                     pipeline,
                     plan,
                     run_id=record.run_id,
-                    make_context=lambda step: self._context(step, pipeline),
+                    make_context=lambda step: self.context(step, pipeline),
                     observer=self.console,
                     record=record,
                 )
@@ -348,7 +348,7 @@ class _Session:
         )
         return result
 
-    def _refuse_bad_expressions(self) -> None:
+    def refuse_bad_expressions(self) -> None:
         """Try the declaration's SQL before the first step: a run must not break in the middle."""
         from vigie.data.expressions import expression_faults
 
@@ -420,7 +420,7 @@ class _Session:
 
     def _dev_pipeline(self) -> Pipeline:
         """Return dev's steps with their present values and code, and its past."""
-        dev = _Session.make(replace(self.options, mode="dev"), self.settings, "dev", self.language)
+        dev = Session.make(replace(self.options, mode="dev"), self.settings, "dev", self.language)
         ledger, _truncated = Ledger.open(dev.paths.ledger, repair=False)
         return dev.pipeline(ledger)
 
@@ -470,12 +470,15 @@ class _Session:
         return Pipeline(
             steps=steps,
             artifacts=self._artifacts(),
-            values=self._values(steps),
+            values=self.values(steps),
             ledger=ledger,
             code=CodeReader(cache=self.code_cache, excluded=NO_RESULT).digests,
         )
 
-    def _values(self, steps: Sequence[Step]) -> Mapping[str, Any]:
+    def values(
+        self, steps: Sequence[Step], more: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
+        """Return the values of all that `steps` depend on; `more` goes before the settings."""
         own: dict[str, Any] = {
             "lang": self.language,
             "cutoff_days": self.settings.get("cutoff_days")
@@ -492,6 +495,7 @@ class _Session:
                 {"kind": group.kind, **group.model_dump(exclude_defaults=True)}
                 for group in self.dataset.features
             ],
+            **(more or {}),
         }
         keys = {key for step in steps for key in step.params}
         return {key: own[key] if key in own else self.settings.get(key) for key in keys}
@@ -535,7 +539,8 @@ class _Session:
         ]
         return {artifact.name: artifact for artifact in made}
 
-    def _context(self, step: Step, pipeline: Pipeline) -> StepContext:
+    def context(self, step: Step, pipeline: Pipeline) -> StepContext:
+        """Return what a step may see."""
         services = {
             "dataset": self.dataset,
             "threads": self._threads(),
@@ -600,7 +605,8 @@ class _Session:
             # The run has ended as it has: nothing here may change that.
             LOGGER.warning(_("The run history could not be kept."), exc_info=True)
 
-    def _warn_if_generated(self) -> bool:
+    def warn_if_generated(self) -> bool:
+        """Say where data are generated, before anything is made of them; return whether so."""
         generated = self.raw.will_generate() or self._marked_as_generated()
         if generated:
             self.console.line(
@@ -650,7 +656,7 @@ def default_memory_limit() -> str:
     return f"{max(1000, psutil.virtual_memory().total // 8 // 10**6)}MB"
 
 
-def _start_log(path: Path) -> int:
+def start_log(path: Path) -> int:
     """Send everything that is logged to the mode's log file, with timestamps; return its size."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # A full disk shows in what the run makes; the log must not cover the screen with it.

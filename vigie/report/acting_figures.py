@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vigie.i18n import _
-from vigie.report.figures import BLUE, GREY, ORANGE, FigureText, new_figure
+from vigie.report.figures import BLUE, GREY, ORANGE, FigureText, halo, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,15 +33,18 @@ def calibration_figure(evaluation: Mapping[str, Any], text: FigureText) -> Figur
         said, true, yerr=[true - low, high - true], color=BLUE, linewidth=2, marker="o",
         markersize=7, capsize=3, label=_("this model, by tenths of the score"),
     )  # fmt: skip
-    for x, y, count in zip(said, high, rows, strict=True):
+    for x, bottom, top, y, count in zip(said, low, high, true, rows, strict=True):
+        # On the side that is away from the diagonal.
+        above = y >= x
         axes.annotate(
-            text.count(int(count)), (x, y), xytext=(0, 5), textcoords="offset points",
-            ha="center", fontsize=11, color=GREY,
+            text.count(int(count)), (x, top if above else bottom), xytext=(0, 5 if above else -5),
+            textcoords="offset points", ha="center", va="bottom" if above else "top", fontsize=11,
+            color=GREY, path_effects=halo(),
         )  # fmt: skip
     axes.set_aspect("equal")
     _shares(axes, text)
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_ylim(-0.02, 1.08)
+    axes.set_xlim(-0.05, 1.05)
+    axes.set_ylim(-0.06, 1.08)
     axes.set_xlabel(_("Mean score"))
     axes.set_ylabel(_("Share that really was at risk"))
     axes.legend(
@@ -72,8 +75,9 @@ def capacity_figure(evaluation: Mapping[str, Any], text: FigureText) -> Figure:
     reached = [0.0, *(row["recall"] for row in table)]
     end = max(share)
     axes.plot([0, end], [0, end], color=GREY, linestyle="--", label=_("called at random"))
-    best = [min(1.0, one / prevalence) if prevalence else 0.0 for one in share]
-    axes.plot(share, best, color=GREY, linestyle=":", label=_("if one knew who is at risk"))
+    bends = sorted({*share, min(prevalence, end)})
+    best = [min(1.0, one / prevalence) if prevalence else 0.0 for one in bends]
+    axes.plot(bends, best, color=GREY, linestyle=":", label=_("if one knew who is at risk"))
     axes.plot(share, reached, color=BLUE, linewidth=2.5, marker="o", label=_("by this model"))
     for row in table:
         if row["share"] in (0.05, 0.1, 0.2, 0.3, 0.5):
@@ -82,12 +86,13 @@ def capacity_figure(evaluation: Mapping[str, Any], text: FigureText) -> Figure:
                     called=text.count(row["rows"]), reached=text.count(row["reached"])
                 ),
                 (row["share"], row["recall"]), textcoords="offset points",
-                xytext=(0, -24) if row["share"] == end else (10, -14),
+                xytext=(0, 8) if row["share"] == end else (10, -14),
                 ha="right" if row["share"] == end else "left", fontsize=11, color=ORANGE,
+                path_effects=halo(),
             )  # fmt: skip
     _shares(axes, text)
     axes.set_xlim(0, end * 1.02)
-    axes.set_ylim(0, 1.02)
+    axes.set_ylim(0, 1.06)
     axes.set_xlabel(_("Called, the riskiest first"))
     axes.set_ylabel(_("Reached, among those at risk"))
     axes.legend(loc="lower right", fontsize=13, framealpha=0.95)

@@ -18,6 +18,7 @@ from vigie.pipeline.artifacts import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -36,6 +37,8 @@ TOP_FEATURES = 20
 # The first colours of Okabe & Ito's palette: told apart by colour-blind readers too.
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#5f6670"
 _LABEL_WIDTH = 44
+# Less AUC than this is 0.000 on the axis.
+SEEN_LOSS = 0.0005
 _NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
 
 
@@ -156,6 +159,8 @@ def importances_in_language(
             for entry in metadata.get("permutation_importance", ())
             if entry["value"] > 0
         ]
+        # A bar that can't be seen says nothing, unless there is no other.
+        bars = [bar for bar in bars if bar.mean >= SEEN_LOSS] or bars
         return sorted(bars, key=lambda bar: -bar.mean)[:top]
     labels = {entry["name"]: entry.get("label") or {} for entry in metadata["features"]}
     root = math.sqrt(metadata["params"].get("n_estimators", 1))
@@ -179,8 +184,6 @@ def _write(
     losses: Sequence[Importance],
     class_names: tuple[str, str] | None,
 ) -> None:
-    import matplotlib as mpl
-
     from vigie.report.acting_figures import (
         calibration_figure,
         capacity_figure,
@@ -189,6 +192,25 @@ def _write(
 
     use_language(text.language)
     names = class_names or (_("not at risk"), _("at risk"))
+    with figure_style():
+        save_figure(_confusion_matrix(evaluation, names, text), folder / "confusion_matrix.png")
+        save_figure(_roc_curve(evaluation, text), folder / "roc_curve.png")
+        judged = text.judged_on(evaluation["rows"])
+        below = judged if labelled_rows is None else text.fitted_on(labelled_rows)
+        figure = _feature_importance(importances, below, text, losses=labelled_rows is None)
+        save_figure(figure, folder / FIGURE_NAMES[2])
+        save_figure(calibration_figure(evaluation, text), folder / "calibration.png")
+        save_figure(capacity_figure(evaluation, text), folder / "capacity.png")
+        save_figure(precision_recall_figure(evaluation, text), folder / "precision_recall.png")
+        if losses:
+            figure = _feature_importance(losses, judged, text, losses=True)
+            save_figure(figure, folder / "permutation_importance.png")
+
+
+def figure_style() -> AbstractContextManager[None]:
+    """Return matplotlib's settings for all figures, for a ``with``."""
+    import matplotlib as mpl
+
     # A reader's own matplotlibrc must not change what the project's figures look like.
     style = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith(("backend", "_"))}
     style |= {
@@ -199,19 +221,7 @@ def _write(
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
-    with mpl.rc_context(style):
-        _save(_confusion_matrix(evaluation, names, text), folder / "confusion_matrix.png")
-        _save(_roc_curve(evaluation, text), folder / "roc_curve.png")
-        judged = text.judged_on(evaluation["rows"])
-        below = judged if labelled_rows is None else text.fitted_on(labelled_rows)
-        figure = _feature_importance(importances, below, text, losses=labelled_rows is None)
-        _save(figure, folder / FIGURE_NAMES[2])
-        _save(calibration_figure(evaluation, text), folder / "calibration.png")
-        _save(capacity_figure(evaluation, text), folder / "capacity.png")
-        _save(precision_recall_figure(evaluation, text), folder / "precision_recall.png")
-        if losses:
-            figure = _feature_importance(losses, judged, text, losses=True)
-            _save(figure, folder / "permutation_importance.png")
+    return mpl.rc_context(style)
 
 
 def _confusion_matrix(
@@ -247,16 +257,35 @@ def _confusion_matrix(
     axes.set_yticks([0, 1], wrapped)
     axes.tick_params(length=0, labelsize=13)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel(
-        _("Predicted (at risk from a score of {threshold})").format(
-            threshold=text.decimal(evaluation["threshold"], 2)
-        )
-    )
+    axes.set_xlabel(_predicted(evaluation, text))
     axes.set_ylabel(_("Real outcome"))
     bar = figure.colorbar(image, ax=axes, format=lambda share, _place: text.percent(share))
     bar.set_label(_("Share of the row"))
     bar.outline.set_visible(False)
     return figure
+
+
+def _predicted(evaluation: Mapping[str, Any], text: FigureText) -> str:
+    """Say from which score on rows are predicted at risk, and what chose it."""
+    words = _("Predicted (at risk from a score of {threshold})").format(
+        threshold=text.decimal(evaluation["threshold"], 2)
+    )
+    choice = evaluation.get("threshold_choice", {"by": "threshold"})
+    if choice["by"] == "threshold":
+        return words
+    return (
+        words
+        + "\n"
+        + {
+            "capacity": _("chosen so that {wanted} of all can be called"),
+            "recall": _("chosen to find {wanted} of those at risk"),
+            "missed_per_alarm": _("chosen as if missing one cost {wanted} false alarms"),
+        }[choice["by"]].format(
+            wanted=text.decimal(choice["wanted"], 1).removesuffix(".0").removesuffix(",0")
+            if choice["by"] == "missed_per_alarm"
+            else text.percent(choice["wanted"])
+        )
+    )
 
 
 def _roc_curve(evaluation: Mapping[str, Any], text: FigureText) -> Figure:
@@ -371,6 +400,13 @@ def _two_lines(bars: Sequence[Importance]) -> Iterator[str]:
         yield "\n".join(lines)
 
 
+def halo() -> list[Any]:
+    """Return what keeps words readable where they cross a line."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=3, foreground="white")]
+
+
 def new_figure(
     width: float, height: float, title: str, subtitle: str, text: FigureText
 ) -> tuple[Figure, Axes]:
@@ -379,7 +415,7 @@ def new_figure(
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    heading = textwrap.wrap(title, int(width * 5.6))
+    heading = _balanced(title, int(width * 6))
     below = textwrap.wrap(subtitle, int(width * 8.4), max_lines=3, placeholder=" …")
     # The words keep their place in inches; the axes and their labels share what is left.
     top = 0.25 + 0.32 * len(heading) + 0.26 * len(below)
@@ -408,7 +444,18 @@ def new_figure(
     return figure, figure.add_subplot()
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _balanced(words: str, width: int) -> list[str]:
+    """Return lines of at most `width`, as few as there must be and about as long as each other."""
+    lines = textwrap.wrap(words, width)
+    for narrower in range(len(words) // max(1, len(lines)), width):
+        balanced = textwrap.wrap(words, narrower)
+        if len(balanced) == len(lines):
+            return balanced
+    return lines
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; the same figure gives the same bytes."""
     with atomic_write(path) as temporary:
         # Without the version of matplotlib in it the file depends on what it shows only.
         figure.savefig(

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from vigie.dataset.spec import CUTOFF_DATE, KNOWN_DATE, ROW_ID, report_column
-from vigie.errors import ModelError, SettingsError
+from vigie.dataset.spec import ROW_ID, report_column
+from vigie.errors import ModelError
 from vigie.i18n import _
 from vigie.pipeline.step import StepContext
+from vigie.steps.division import division_settings
 from vigie.steps.matrix import FeatureMatrix, read_matrix
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from vigie.models.calibrate import Method
     from vigie.models.champion import Challenge
-    from vigie.models.split import Known
     from vigie.models.store import ModelFiles
     from vigie.models.train import TrainingResult
 
@@ -58,7 +58,6 @@ def run(context: StepContext) -> None:
 
     matrix = read_matrix(context)
     own = _Own.of(context)
-    holdout = context.param("evaluation.holdout")
     with (
         context.progress(_("training"), 1.0) as bar,
         open_workers(context.services["place"]) as workers,
@@ -72,65 +71,16 @@ def run(context: StepContext) -> None:
             kind=own.kind,
             params=own.params,
             calibrate=own.calibrate,
-            n_splits=own.n_splits,
-            seed=context.param("seed"),
-            holdout="latest" if holdout == "latest" else "grouped",
-            holdout_share=holdout
-            if isinstance(holdout, float)
-            else context.param("evaluation.holdout_share"),
-            # One thing at many cut-offs is in nearly every period: nothing would be left.
-            drop_repeaters=context.param("evaluation.drop_repeaters")
-            and context.services["dataset"].cohort.cutoff is None,
-            known=_known(context, matrix),
+            **division_settings(context, matrix),
             threads=context.services["threads"],
             workers=workers,
             progress=bar.advance_to,
             feature_names=matrix.names,
             topics=topic_codes(matrix.metadata["features"]),
-            folds_setting=f"modes.{context.mode}.n_splits_cv",
         )
     for note in result.split.notes:
         context.warn(note)
     _keep(context, matrix, own, result)
-
-
-def _known(context: StepContext, matrix: FeatureMatrix) -> Known | None:
-    """Return when outcomes that happen in a window after the cut-off are known."""
-    import numpy as np
-    import pyarrow as pa
-
-    from vigie.models.split import Known
-
-    window = context.services["dataset"].cohort.label.window
-    if window is None:
-        return _known_on(context, matrix) if context.param("evaluation.strict_time") else None
-    cutoff = matrix.keys["cutoff"]
-    if pa.types.is_temporal(cutoff.type):
-        cutoff = cutoff.cast(pa.date32()).cast(pa.int32())
-    days = np.asarray(cutoff.to_numpy(), dtype=np.int64)
-    return Known(days, days + window.days)
-
-
-def _known_on(context: StepContext, matrix: FeatureMatrix) -> Known:
-    """Return the same by the declared dates; a row without a date is never known too late."""
-    import numpy as np
-
-    from vigie.models.split import Known
-
-    if KNOWN_DATE not in matrix.keys.column_names:
-        raise SettingsError(
-            _("Nothing says when outcomes became known."),
-            where="evaluation.strict_time",
-            fix=_("Declare cohort.day_zero and cohort.label.known_on, or set it to false."),
-        )
-    cutoff, known = (
-        matrix.keys[name].to_numpy().astype("datetime64[D]") for name in (CUTOFF_DATE, KNOWN_DATE)
-    )
-    never, always = np.iinfo(np.int64).max, np.iinfo(np.int64).min
-    return Known(
-        np.where(np.isnat(cutoff), never, cutoff.astype(np.int64)),
-        np.where(np.isnat(known), always, known.astype(np.int64)),
-    )
 
 
 def _keep(context: StepContext, matrix: FeatureMatrix, own: _Own, result: TrainingResult) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 from vigie.data.cohort import NO_CUTOFF, TransformReport
-from vigie.data.transform import transform_tables
+from vigie.data.transform import Cleaned, transform_tables
 from vigie.dataset.spec import Dataset
 from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_folder, write_json
@@ -36,6 +37,7 @@ def run(context: StepContext) -> None:
                 threads=context.services["threads"],
                 memory_limit=context.services["memory_limit"],
                 on_table=lambda _table, share: bar.advance_to(share),
+                cleaned=_cleaned(context),
             )
         )
         summary = {
@@ -47,6 +49,15 @@ def run(context: StepContext) -> None:
         write_json(folder / SUMMARY_FILE, summary)
     context.facts.update(summary)
     _tell(context, dataset, report)
+
+
+def _cleaned(context: StepContext) -> Cleaned | None:
+    """Return the tables of another cut-off that a trial has made just before."""
+    folder: Path | None = context.services.get("cleaned")
+    if folder is None:
+        return None
+    summary = json.loads((folder / SUMMARY_FILE).read_text("utf-8"))
+    return Cleaned(folder, summary["rows"], summary["set_aside"])
 
 
 def _tell(context: StepContext, dataset: Dataset, report: TransformReport) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.data.test_extract import extract
 from tests.tiny_oulad import TinyOulad, registration, student, submission, visit, work
 from vigie.data.cohort import TransformReport
-from vigie.data.transform import transform_tables
+from vigie.data.transform import Cleaned, transform_tables
 from vigie.dataset.spec import Dataset
 from vigie.errors import DataError
 
@@ -167,3 +167,34 @@ def test_the_real_cohort_at_day_180(tmp_path: Path, oulad: Dataset, real_oulad: 
     assert report.excluded == {"withdrawn": 9_318, "not_yet_registered": 0}
     assert report.set_aside == {}
     assert report.rows["student_vle"] == 10_655_280
+
+
+def test_tables_cleaned_for_another_cutoff_are_linked(
+    tmp_path: Path, oulad: Dataset, tiny_oulad: TinyOulad
+) -> None:
+    tiny_oulad.studentVle = [visit(1, 3, 2), visit(9, 4, 1), visit(2, 70, 5)]  # 9 is nobody
+    first = transform(tiny_oulad, oulad, tmp_path, cutoff=30)
+    common: dict[str, Any] = {"threads": 2, "memory_limit": "500MB"}
+    reports = {}
+    for name, cleaned in (
+        ("linked", Cleaned(tmp_path / "clean", first.rows, first.set_aside)),
+        ("anew", None),
+    ):
+        (tmp_path / name).mkdir()
+        reports[name] = transform_tables(
+            tmp_path / "extracted", tmp_path / name, oulad, cutoff=60, sample_size=None,
+            cleaned=cleaned, **common,
+        )  # fmt: skip
+    assert reports["linked"] == reports["anew"]
+    assert reports["linked"].set_aside == {"student_vle": {"no_student_info": 1}}
+    for file in (tmp_path / "anew").iterdir():
+        assert (tmp_path / "linked" / file.name).read_bytes() == file.read_bytes(), file.name
+    table = "student_vle.parquet"
+    assert (tmp_path / "linked" / table).samefile(tmp_path / "clean" / table)
+    # What rows a sample has hangs on the cohort.
+    (tmp_path / "sampled").mkdir()
+    transform_tables(
+        tmp_path / "extracted", tmp_path / "sampled", oulad, cutoff=60, sample_size=1,
+        cleaned=Cleaned(tmp_path / "clean", first.rows, first.set_aside), **common,
+    )  # fmt: skip
+    assert not (tmp_path / "sampled" / table).samefile(tmp_path / "clean" / table)
