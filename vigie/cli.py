@@ -40,6 +40,7 @@ COMMANDS = {
     "backup": ("backup", "Back up a mode's tables, or list the backups there are."),
     "restore": ("backup", "Put the tables of a backup in the place of the live ones."),
     "db": ("db", "See, start, stop and query the project's database."),
+    "report": ("report", "Make the report of a mode's results again, and open it."),
     "runs": ("runs", "List the runs, show one, or say what changed between two."),
     "models": ("models", "List the models that were made; * marks the current one."),
     "rollback": ("models", "Make an earlier model the current one."),

@@ -29,7 +29,7 @@ from vigie.checks.check import (
 from vigie.data.raw_artifact import RawTables
 from vigie.dataset.declaration import declaration_error, parse_dataset, read_declaration
 from vigie.dataset.spec import Dataset
-from vigie.errors import CheckFailed, DatabaseError, UsageError
+from vigie.errors import ArtifactMissing, CheckFailed, DatabaseError, UsageError
 from vigie.i18n import _, language_from_environment, use_language
 from vigie.names import unknown_name
 from vigie.paths import ProjectPaths, model_name
@@ -39,9 +39,17 @@ from vigie.pipeline.definition import LIBRARIES, MODES, NO_RESULT, STEP_NAMES, p
 from vigie.pipeline.fingerprint import CODE_CACHE_KIND, CodeReader, library_versions
 from vigie.pipeline.ledger import Ledger, Status
 from vigie.pipeline.lock import ProjectLock
+from vigie.pipeline.pages import ReportPages
 from vigie.pipeline.planner import Run
 from vigie.pipeline.record import RunRecord, read_git_state
-from vigie.pipeline.runner import Pipeline, RunResult, error_text, make_plan, run_plan
+from vigie.pipeline.runner import (
+    Pipeline,
+    RunResult,
+    error_text,
+    make_plan,
+    run_plan,
+    storage_error,
+)
 from vigie.pipeline.step import Artifact, Step, StepContext
 from vigie.settings import LoadedSettings, find_project, load_settings
 from vigie.verdict import Verdict
@@ -296,6 +304,7 @@ class _Session:
                 raise
             record.end(Status.SUCCESS)
             self._remember()
+            self._report(anew=bool(result.ran))
         self.console.summary(time.perf_counter() - started, self._files(steps))
         return result
 
@@ -532,6 +541,33 @@ class _Session:
             # The run has ended as it has: nothing here may change that.
             LOGGER.warning(_("The run history could not be kept."), exc_info=True)
 
+    def _pages(self) -> ReportPages:
+        text, _origin = read_declaration(self.settings.get("dataset"), self.paths.project)
+        return ReportPages(self.paths, self.dataset, text, self.language, self.hashes)
+
+    def _report(self, *, anew: bool) -> None:
+        """Make the page that people open, where the run made something or the page is outdated."""
+        pages, started = self._pages(), time.perf_counter()
+        if not anew and pages.is_up_to_date():
+            return
+        try:
+            with self.console.progress(_("writing the report"), None):
+                pages.make()
+        except ArtifactMissing:
+            # Of the first steps alone there is nothing to report yet.
+            return
+        except Exception as error:
+            # All steps have ended well: a page that can't be made must not spoil that.
+            LOGGER.debug("traceback", exc_info=error)
+            cause = storage_error(error) or error
+            self.console.warn(
+                _("The report could not be made: {reason} To try again: {command}").format(
+                    reason=error_text(cause), command=f"vigie report --mode {self.mode}"
+                )
+            )
+            return
+        LOGGER.debug("report written in %.2f s", time.perf_counter() - started)
+
     def _warn_if_generated(self) -> None:
         if self.raw.will_generate() or self._marked_as_generated():
             self.console.line(
@@ -555,11 +591,15 @@ class _Session:
             "evaluate": [(_("Metrics"), "metrics"), (_("Evaluation"), "figures")],
             "predict": [(_("Predictions"), "predictions")],
         }
-        return [
+        files = [
             (label, artifacts[name].describe())
             for step in steps
             for label, name in shown.get(step, [])
         ]
+        report = self.paths.report("report", ".html")
+        if report.is_file():
+            files.append((_("Report"), report.relative_to(self.paths.project).as_posix()))
+        return files
 
 
 def _present_fingerprint(pipeline: Pipeline, step: Step) -> str:

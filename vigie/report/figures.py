@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from vigie.i18n import _, use_language
 from vigie.names import shown_periods
 from vigie.pipeline.artifacts import atomic_write
+from vigie.report.numbers import Numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -36,7 +38,8 @@ TOP_FEATURES = 20
 # The first colours of Okabe & Ito's palette: told apart by colour-blind readers too.
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#5f6670"
 _LABEL_WIDTH = 44
-_NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
+# A bare figure has no title to make room for, and is shown beside another one.
+_BARE_SIZE = 0.72
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +56,32 @@ class FigureText:
         Whether the data are generated: each figure then says so.
     split
         ``Split.document()``: which rows are judged.
+    bare
+        Without title and mark: for a page that has its own, and room for smaller figures.
     """
 
     language: str
     cutoff_days: int | None
     generated: bool
     split: Mapping[str, Any]
+    bare: bool = False
+
+    @property
+    def numbers(self) -> Numbers:
+        """Writes numbers in the language."""
+        return Numbers(self.language)
 
     def count(self, value: int) -> str:
         """Return a whole number with its thousands apart."""
-        return f"{value:,}".replace(",", _NARROW_SPACE if self.language == "fr" else ",")
+        return self.numbers.count(value)
 
     def decimal(self, value: float | None, digits: int = 3) -> str:
         """Return a number with the language's decimal sign; a dash where there is none."""
-        if value is None:
-            return "–"
-        text = f"{value:.{digits}f}"
-        return text.replace(".", ",") if self.language == "fr" else text
+        return self.numbers.decimal(value, digits)
 
     def percent(self, share: float, digits: int = 0) -> str:
         """Return a share (0 to 1) in percent."""
-        text = self.decimal(share * 100, digits)
-        return f"{text}\N{NO-BREAK SPACE}%" if self.language == "fr" else f"{text}%"
+        return self.numbers.percent(share, digits)
 
     def judged_on(self, rows: int) -> str:
         """Return the line under a title: how many rows, of when, as known when."""
@@ -179,8 +186,6 @@ def _write(
     losses: Sequence[Importance],
     class_names: tuple[str, str] | None,
 ) -> None:
-    import matplotlib as mpl
-
     from vigie.report.acting_figures import (
         calibration_figure,
         capacity_figure,
@@ -189,19 +194,9 @@ def _write(
 
     use_language(text.language)
     names = class_names or (_("not at risk"), _("at risk"))
-    # A reader's own matplotlibrc must not change what the project's figures look like.
-    style = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith(("backend", "_"))}
-    style |= {
-        "font.family": "DejaVu Sans",
-        "font.size": 12,
-        "axes.titlesize": 15,
-        "axes.labelsize": 13,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-    with mpl.rc_context(style):
+    with figure_style():
         _save(_confusion_matrix(evaluation, names, text), folder / "confusion_matrix.png")
-        _save(_roc_curve(evaluation, text), folder / "roc_curve.png")
+        _save(roc_figure(evaluation, text), folder / "roc_curve.png")
         judged = text.judged_on(evaluation["rows"])
         below = judged if labelled_rows is None else text.fitted_on(labelled_rows)
         figure = _feature_importance(importances, below, text, losses=labelled_rows is None)
@@ -212,6 +207,23 @@ def _write(
         if losses:
             figure = _feature_importance(losses, judged, text, losses=True)
             _save(figure, folder / "permutation_importance.png")
+
+
+def figure_style() -> AbstractContextManager[None]:
+    """Return a context in which figures are drawn alike everywhere."""
+    import matplotlib as mpl
+
+    # A reader's own matplotlibrc must not change what the project's figures look like.
+    style = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith(("backend", "_"))}
+    style |= {
+        "font.family": "DejaVu Sans",
+        "font.size": 12,
+        "axes.titlesize": 15,
+        "axes.labelsize": 13,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    return mpl.rc_context(style)
 
 
 def _confusion_matrix(
@@ -259,7 +271,8 @@ def _confusion_matrix(
     return figure
 
 
-def _roc_curve(evaluation: Mapping[str, Any], text: FigureText) -> Figure:
+def roc_figure(evaluation: Mapping[str, Any], text: FigureText) -> Figure:
+    """Draw how many of those at risk are found for how many false alarms."""
     figure, axes = new_figure(
         9.0, 8.4, _("ROC curve: found for how many false alarms?"),
         text.judged_on(evaluation["rows"]), text,
@@ -379,6 +392,11 @@ def new_figure(
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    if text.bare:
+        engine = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05)
+        size = (width * _BARE_SIZE, (height - 1.0) * _BARE_SIZE)
+        figure = Figure(figsize=size, layout=engine)
+        return figure, figure.add_subplot()
     heading = textwrap.wrap(title, int(width * 5.6))
     below = textwrap.wrap(subtitle, int(width * 8.4), max_lines=3, placeholder=" …")
     # The words keep their place in inches; the axes and their labels share what is left.
