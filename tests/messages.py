@@ -23,7 +23,9 @@ def collected() -> Catalog:
     """Return the messages that stand in the code."""
     catalog = Catalog(project="vigie")
     found = extract_from_dir(
-        ROOT / "vigie", method_map=[("**.py", "python")], keywords={"_": None, "ngettext": (1, 2)}
+        ROOT / "vigie",
+        method_map=[("**.py", "python"), ("**/templates/**.html", "jinja2.ext:babel_extract")],
+        keywords={"_": None, "ngettext": (1, 2)},
     )
     for file, _line, message, comments, context in sorted(found, key=lambda one: (one[0], one[1])):
         catalog.add(message, locations=[(file, 0)], auto_comments=comments, context=context)

@@ -19,7 +19,6 @@ from vigie.report.numbers import Numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -70,6 +69,11 @@ class FigureText:
     def numbers(self) -> Numbers:
         """Writes numbers in the language."""
         return Numbers(self.language)
+
+    @property
+    def legend_size(self) -> float:
+        """Size of a legend's letters, in points."""
+        return 10.5 if self.bare else 13
 
     def count(self, value: int) -> str:
         """Return a whole number with its thousands apart."""
@@ -186,6 +190,8 @@ def _write(
     losses: Sequence[Importance],
     class_names: tuple[str, str] | None,
 ) -> None:
+    import matplotlib as mpl
+
     from vigie.report.acting_figures import (
         calibration_figure,
         capacity_figure,
@@ -194,23 +200,23 @@ def _write(
 
     use_language(text.language)
     names = class_names or (_("not at risk"), _("at risk"))
-    with figure_style():
-        _save(_confusion_matrix(evaluation, names, text), folder / "confusion_matrix.png")
-        _save(roc_figure(evaluation, text), folder / "roc_curve.png")
+    with mpl.rc_context(figure_style()):
+        save_figure(_confusion_matrix(evaluation, names, text), folder / "confusion_matrix.png")
+        save_figure(roc_figure(evaluation, text), folder / "roc_curve.png")
         judged = text.judged_on(evaluation["rows"])
         below = judged if labelled_rows is None else text.fitted_on(labelled_rows)
         figure = _feature_importance(importances, below, text, losses=labelled_rows is None)
-        _save(figure, folder / FIGURE_NAMES[2])
-        _save(calibration_figure(evaluation, text), folder / "calibration.png")
-        _save(capacity_figure(evaluation, text), folder / "capacity.png")
-        _save(precision_recall_figure(evaluation, text), folder / "precision_recall.png")
+        save_figure(figure, folder / FIGURE_NAMES[2])
+        save_figure(calibration_figure(evaluation, text), folder / "calibration.png")
+        save_figure(capacity_figure(evaluation, text), folder / "capacity.png")
+        save_figure(precision_recall_figure(evaluation, text), folder / "precision_recall.png")
         if losses:
             figure = _feature_importance(losses, judged, text, losses=True)
-            _save(figure, folder / "permutation_importance.png")
+            save_figure(figure, folder / "permutation_importance.png")
 
 
-def figure_style() -> AbstractContextManager[None]:
-    """Return a context in which figures are drawn alike everywhere."""
+def figure_style() -> dict[str, Any]:
+    """Return matplotlib's settings for all figures."""
     import matplotlib as mpl
 
     # A reader's own matplotlibrc must not change what the project's figures look like.
@@ -223,7 +229,7 @@ def figure_style() -> AbstractContextManager[None]:
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
-    return mpl.rc_context(style)
+    return style
 
 
 def _confusion_matrix(
@@ -305,7 +311,7 @@ def roc_figure(evaluation: Mapping[str, Any], text: FigureText) -> Figure:
     axes.legend(
         loc="lower right",
         title=_("in brackets: {level} interval").format(level=text.percent(0.95)),
-        fontsize=13,
+        fontsize=text.legend_size,
         framealpha=0.95,
     )
     return figure
@@ -426,7 +432,8 @@ def new_figure(
     return figure, figure.add_subplot()
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; the same figure gives the same bytes."""
     with atomic_write(path) as temporary:
         # Without the version of matplotlib in it the file depends on what it shows only.
         figure.savefig(

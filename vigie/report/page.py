@@ -10,13 +10,14 @@ import base64
 import contextvars
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from vigie import __version__
-from vigie.i18n import _, use_language
+from vigie.i18n import _, ngettext, use_language
 from vigie.names import shown_periods
 from vigie.report.figures import FigureText
 from vigie.report.numbers import Numbers
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
 
     from vigie.report.page_figures import PageFigure
     from vigie.report.summarize import Report
+    from vigie.report.sweep_points import SweepPoint
 
 # So many rows are there for who reads without a script.
 SHOWN_ROWS = 200
 # So many of the filtered rows are printed.
 PRINTED_ROWS = 200
 _TEMPLATES = "templates"
+_BEFORE_SIGN = re.compile(" (?=[:;?!%»])")
 _UNSAFE = {
     ord("<"): "\\u003c",
     ord(">"): "\\u003e",
@@ -148,7 +151,8 @@ def _environment(language: str) -> Environment:
         "filled": _filled,
     }
     environment.globals |= {
-        "_": _,
+        "_": lambda message: unbroken(_(message), language),
+        "ngettext": lambda one, many, count: unbroken(ngettext(one, many, count), language),
         "language": language,
         "version": __version__,
         "style": _text("page.css"),
@@ -162,6 +166,19 @@ def _environment(language: str) -> Environment:
         "statuses": status_words(),
     }
     return environment
+
+
+def unbroken(text: str, language: str) -> str:
+    r"""Return French text whose signs stay on the line of the word that they belong to.
+
+    Examples
+    --------
+    >>> unbroken("À 5 % : « oui »", "fr")
+    'À 5\xa0%\xa0: «\xa0oui\xa0»'
+    """
+    if language != "fr":
+        return text
+    return _BEFORE_SIGN.sub("\N{NO-BREAK SPACE}", text).replace("« ", "«\N{NO-BREAK SPACE}")
 
 
 def status_words() -> dict[str, str]:
@@ -259,6 +276,8 @@ def _list_words(report: Report) -> dict[str, Any]:
     return {
         "locale": report.wording.language,
         "levels": levels,
+        "score": _("Score"),
+        "flagged": _("Predicted at risk"),
         "yes": _("yes"),
         "no": _("no"),
         "between": between_words(),
@@ -277,8 +296,8 @@ def _list_words(report: Report) -> dict[str, Any]:
 
 def _figures(
     report: Report,
-) -> tuple[dict[str, PageFigure], Sequence[Mapping[str, Any]] | None]:
-    """Return the figures by name, and the points of the sweep where there is one."""
+) -> tuple[dict[str, PageFigure], tuple[SweepPoint, ...]]:
+    """Return the figures by name, and the days of the sweep where there is one."""
     from vigie.report.page_figures import judged_figures, sweep_figure
     from vigie.report.sweep_points import sweep_points
 
@@ -289,6 +308,7 @@ def _figures(
     if report.holdout is not None:
         found |= judged_figures(report.holdout, text)
     sweep = sweep_points(report.sweep)
-    if sweep:
-        found["sweep"] = sweep_figure(sweep, text)
-    return found, sweep or None
+    known = [point for point in sweep if point.found.value is not None]
+    if known:
+        found["sweep"] = sweep_figure(known, text)
+    return found, sweep

@@ -20,6 +20,8 @@ from vigie.report.figures import BLUE, GREY, ORANGE, FigureText, figure_style, n
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from vigie.report.sweep_points import SweepPoint
+
 # What the page defines for each colour that the figures are drawn in.
 _COLOURS = {
     BLUE: "var(--figure-1)",
@@ -47,6 +49,8 @@ class PageFigure:
 
 def judged_figures(evaluation: Mapping[str, Any], text: FigureText) -> dict[str, PageFigure]:
     """Return the figures of the evaluation by name; those without a curve are left out."""
+    import matplotlib as mpl
+
     from vigie.report.acting_figures import (
         calibration_figure,
         capacity_figure,
@@ -54,7 +58,7 @@ def judged_figures(evaluation: Mapping[str, Any], text: FigureText) -> dict[str,
     )
 
     found: dict[str, PageFigure] = {}
-    with figure_style():
+    with mpl.rc_context(_page_style(text)):
         if evaluation["roc"]:
             drawn = roc_figure(evaluation, text)
             found["roc"] = page_figure(drawn, "roc", *_roc_words(evaluation, text))
@@ -84,10 +88,11 @@ def history_figure(
     points
         For each mode when its runs began and the AUC that they had.
     """
+    import matplotlib as mpl
     from matplotlib.dates import AutoDateLocator, num2date
 
-    with figure_style():
-        figure, axes = new_figure(13.0, 6.4, "", "", text)
+    with mpl.rc_context(_page_style(text)):
+        figure, axes = new_figure(10.5, 7.4, "", "", text)
         for (mode, series), colour, marker in zip(points.items(), (BLUE, ORANGE), "os", strict=False):
             times, values = zip(*sorted(series), strict=True)
             axes.plot(times, values, color=colour, marker=marker, linewidth=2, label=mode)
@@ -108,39 +113,53 @@ def history_figure(
         return page_figure(figure, "history", _("AUC on the hold-out, run by run"), words)
 
 
-def sweep_figure(points: Sequence[Mapping[str, Any]], text: FigureText) -> PageFigure:
-    """Return the AUC by the day of the cut-off.
+def sweep_figure(points: Sequence[SweepPoint], text: FigureText) -> PageFigure:
+    """Return the AUC by the day of the cut-off."""
+    import matplotlib as mpl
 
-    Parameters
-    ----------
-    points
-        Each with ``day``, ``value``, ``low`` and ``high``, by day.
-    """
-    with figure_style():
-        figure, axes = new_figure(13.0, 6.4, "", "", text)
-        days, values = [one["day"] for one in points], [one["value"] for one in points]
-        bounded = [one for one in points if None not in (one["low"], one["high"])]
-        if bounded:
-            axes.fill_between(
-                [one["day"] for one in bounded],
-                [one["low"] for one in bounded],
-                [one["high"] for one in bounded],
-                color=BLUE,
-                alpha=0.2,
-                linewidth=0,
-                label=_("{level} interval").format(level=text.percent(0.95)),
-            )
-        axes.plot(days, values, color=BLUE, marker="o", linewidth=2.5, label=_("this model"))
+    with mpl.rc_context(_page_style(text)):
+        figure, axes = new_figure(10.5, 7.4, "", "", text)
+        for colour, line, label, found in (
+            (ORANGE, "--", _("everybody, those already gone included"), _curve(points, "everybody")),
+            (BLUE, "-", _("those who can still be helped"), _curve(points, "found")),
+            (GREY, ":", _("the same, by a logistic regression"), _curve(points, "logistic")),
+        ):
+            if not found:
+                continue
+            days, values, lows, highs = zip(*found, strict=True)
+            axes.plot(days, values, line, color=colour, marker="o", linewidth=2, label=label)
+            if line != ":":
+                axes.fill_between(days, lows, highs, color=colour, alpha=0.18, linewidth=0)
+        axes.set_xticks([one.day for one in points])
         axes.yaxis.set_major_formatter(lambda auc, _place: text.decimal(auc, 2))
         axes.grid(alpha=0.25)
         axes.set_xlabel(_("Day of the cut-off"))
         axes.set_ylabel(_("AUC on the hold-out"))
-        axes.legend(loc="lower right", framealpha=0.95)
+        axes.legend(
+            loc="lower right",
+            title=_("bands: {level} intervals").format(level=text.percent(0.95)),
+            fontsize=text.legend_size,
+            framealpha=0.95,
+        )
         words = "; ".join(
-            _("day {day}: {auc}").format(day=one["day"], auc=text.decimal(one["value"]))
+            _("day {day}: {auc}").format(day=one.day, auc=text.decimal(one.found.value))
             for one in points
         )
         return page_figure(figure, "sweep", _("How early one can know"), words)
+
+
+def _curve(points: Sequence[SweepPoint], name: str) -> list[tuple[int, float, float, float]]:
+    """Return day, value and bounds where all of them are known."""
+    found = ((one.day, getattr(one, name)) for one in points)
+    return [
+        (day, metric.value, metric.low, metric.high)
+        for day, metric in found
+        if None not in (metric.value, metric.low, metric.high)
+    ]
+
+
+def _page_style(text: FigureText) -> dict[str, Any]:
+    return figure_style() | {"legend.title_fontsize": text.legend_size}
 
 
 def page_figure(figure: Figure, name: str, title: str, description: str) -> PageFigure:

@@ -38,7 +38,7 @@ class TableRows:
 class CohortLine:
     """A step on the way from all candidates to the rows that are judged.
 
-    ``kind`` is ``"all"``, ``"out"`` (taken away) or ``"left"`` (what is left).
+    ``kind`` is ``"all"``, ``"out"`` (taken away), ``"left"`` (what is left) or ``"part"`` (of it).
     """
 
     label: str
@@ -130,9 +130,9 @@ def _cohort_lines(
         yield CohortLine(_("learnt from, to be judged"), split["train_rows"], "part")
         if split.get("left_out_rows"):
             yield CohortLine(
-                _("left out there: earlier rows of the same persons, or outcomes not yet known"),
+                _("in neither: earlier rows of the same persons, or outcomes not yet known"),
                 split["left_out_rows"],
-                "out",
+                "part",
             )
         yield CohortLine(_("judged on"), split["holdout_rows"], "part")
 

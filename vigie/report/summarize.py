@@ -41,6 +41,8 @@ METRIC_NAMES = (
 )
 # The metrics of which less is better.
 LESS_IS_BETTER = frozenset({"brier"})
+# Less AUC than this is 0.0000 where it is shown.
+_SEEN_LOSS = 0.00005
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,7 @@ class Report:
     metrics: tuple[MetricRow, ...]
     other_aucs: tuple[OtherAuc, ...]
     topics: tuple[TopicImportance, ...]
+    topics_without_loss: int
     holdout: Json | None
     split: Json
     groups: tuple[Json, ...]
@@ -251,6 +254,7 @@ def summarize(sources: Sources) -> Report:
     run = sources.run or {}
     summary, record, steps = (run.get(part) or {} for part in ("summary", "record", "steps"))
     language = sources.wording.language
+    topics, without_loss = _topics(sources)
     return Report(
         mode=sources.mode,
         wording=sources.wording,
@@ -268,10 +272,11 @@ def summarize(sources: Sources) -> Report:
         listing=sources.listing,
         metrics=tuple(_metric_rows(sources)),
         other_aucs=tuple(_other_aucs(sources)),
-        topics=tuple(_topics(sources)),
+        topics=tuple(topics),
+        topics_without_loss=without_loss,
         holdout=holdout,
         split=(metrics or model).get("split", {}),
-        groups=tuple(holdout.get("groups", ())) if holdout else (),
+        groups=tuple(_groups(holdout)),
         sweep=sources.sweep,
         drift=sources.drift,
         audit=sources.audit,
@@ -474,13 +479,34 @@ def _other_aucs(sources: Sources) -> Iterator[OtherAuc]:
         )
 
 
-def _topics(sources: Sources) -> Iterator[TopicImportance]:
-    """Yield what counts, unless it is another model that the figures are of."""
+def _groups(holdout: Json | None) -> Iterator[Json]:
+    """Yield the columns of the sub-groups; groups that have no name of their own get one."""
+    names = {"–": _("not known"), "…": _("others")}
+    for column in (holdout or {}).get("groups", ()):
+        groups = [
+            {**group, "value": names.get(group["value"], group["value"])}
+            for group in column["groups"]
+        ]
+        yield {**column, "groups": groups}
+
+
+def _topics(sources: Sources) -> tuple[list[TopicImportance], int]:
+    """Return what counts, and how many topics don't; nothing where the figures are of another model.
+
+    What is lost by chance can be below nothing: that counts as nothing.
+    """
     model, judged = sources.model or {}, (sources.metrics or {}).get("model_version")
     if judged not in (None, model.get("version")):
-        return
-    found = [one for one in model.get("permutation_importance") or () if one["value"] > 0]
-    found.sort(key=lambda one: -one["value"])
-    for one in found:
-        label = _words(one.get("label"), sources.wording.language) or str(one.get("topic", ""))
-        yield TopicImportance(label, one["value"], one["value"] / found[0]["value"])
+        return [], 0
+    known = model.get("permutation_importance") or ()
+    found = sorted((one for one in known if one["value"] >= _SEEN_LOSS), key=lambda one: -one["value"])
+    language = sources.wording.language
+    topics = [
+        TopicImportance(
+            _words(one.get("label"), language) or str(one.get("topic", "")),
+            one["value"],
+            one["value"] / found[0]["value"],
+        )
+        for one in found
+    ]
+    return topics, len(known) - len(found)

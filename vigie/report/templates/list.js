@@ -121,8 +121,12 @@
     var level = LEVELS[+data.levels[row]], cell = element("td", "nowrap");
     cell.appendChild(element("span", "level " + level, words.levels[level]));
     made.appendChild(cell);
-    made.appendChild(element("td", "score", decimal.format(data.scores[row] / 1e6)));
-    made.appendChild(element("td", "", data.flagged[row] === "1" ? words.yes : words.no));
+    var score = element("td", "score", decimal.format(data.scores[row] / 1e6));
+    score.dataset.label = words.score;
+    made.appendChild(score);
+    var flagged = element("td", "", data.flagged[row] === "1" ? words.yes : words.no);
+    flagged.dataset.label = words.flagged;
+    made.appendChild(flagged);
     var reasons = element("td", "reasons"), list = element("ul");
     reasonsOf(row).forEach(function (reason) {
       var item = element("li", "", reason[1] === "" ? reason[0] : reason[0] + words.between + reason[1] + " ");
