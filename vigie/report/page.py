@@ -89,7 +89,6 @@ def _report_page(report: Report) -> str:
     listing = report.listing
     return environment.get_template("report.html").render(
         report=report,
-        heading=_heading(report),
         about=_about(report),
         contents=_contents(report),
         judged_on=_judged_on(report),
@@ -223,12 +222,8 @@ def between_words() -> str:
     return _("{label}: {value} ({added})").partition("{label}")[2].partition("{value}")[0]
 
 
-def _heading(report: Report) -> str:
-    return _("{title}: early warning").format(title=report.wording.title)
-
-
 def _about(report: Report) -> str:
-    parts = [_("mode {mode}").format(mode=report.mode)]
+    parts = [_("early warning"), _("mode {mode}").format(mode=report.mode)]
     if report.cutoff_days is not None:
         parts.append(_("as known at day {day}").format(day=report.cutoff_days))
     if report.model_version:
@@ -287,6 +282,7 @@ def _list_words(report: Report) -> dict[str, Any]:
         "not_copied": _("The browser doesn't let anything be copied: download the file."),
         "downloaded": _("{count} rows written to {file}."),
         "file": f"vigie_{report.mode}.csv",
+        "on_paper": _("The first {printed} of {shown} chosen, of {total} in all."),
         "printed": PRINTED_ROWS,
     }
 

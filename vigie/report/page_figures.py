@@ -96,7 +96,7 @@ def history_figure(
         for (mode, series), colour, marker in zip(points.items(), (BLUE, ORANGE), "os", strict=False):
             times, values = zip(*sorted(series), strict=True)
             axes.plot(times, values, color=colour, marker=marker, linewidth=2, label=mode)
-        axes.xaxis.set_major_locator(AutoDateLocator(maxticks=6))
+        axes.xaxis.set_major_locator(AutoDateLocator(minticks=2, maxticks=5))
         low, high = axes.get_xlim()
         shape = "%Y-%m-%d" if high - low > 3 else "%m-%d %H:%M"
         axes.xaxis.set_major_formatter(lambda day, _place: num2date(day).strftime(shape))

@@ -246,8 +246,20 @@
   size.addEventListener("change", show);
   previous.addEventListener("click", function () { state.page--; show(); });
   next.addEventListener("click", function () { state.page++; show(); });
-  window.addEventListener("beforeprint", function () { draw(state.shown.slice(0, words.printed)); });
-  window.addEventListener("afterprint", show);
+  // A heading that is repeated on every sheet shows no buttons.
+  var buttons = heads.map(function (head) { return head.firstChild; });
+  window.addEventListener("beforeprint", function () {
+    var printed = state.shown.slice(0, words.printed);
+    document.getElementById("list-printed").textContent = filled(words.on_paper, {
+      printed: whole.format(printed.length), shown: whole.format(state.shown.length), total: whole.format(total)
+    });
+    heads.forEach(function (head, place) { head.textContent = buttons[place].textContent; });
+    draw(printed);
+  });
+  window.addEventListener("afterprint", function () {
+    heads.forEach(function (head, place) { head.replaceChildren(buttons[place]); });
+    show();
+  });
   document.documentElement.classList.add("scripted");
   update();
 })();
