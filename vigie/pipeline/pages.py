@@ -28,7 +28,7 @@ from vigie.pipeline.ledger import Ledger, Status
 
 if TYPE_CHECKING:
     from vigie.report.listing import Listing
-    from vigie.report.summarize import Sources
+    from vigie.report.sources import Sources
 
 # What a page shows of the last results, and the step that makes each.
 _STEP_OF = {
@@ -158,7 +158,7 @@ class ReportPages:
     def _sources(
         self, history: RunHistory, run: RecordedRun, found: Mapping[str, Path], *, is_last: bool
     ) -> Sources:
-        from vigie.report.summarize import Sources
+        from vigie.report.sources import Sources
 
         documents = {
             name: _read_json(path) for name, path in found.items() if path.suffix == ".json"
@@ -189,7 +189,7 @@ class ReportPages:
         )
 
     def _wording(self) -> Any:
-        from vigie.report.summarize import Wording
+        from vigie.report.sources import Wording
 
         cohort, language = self.dataset.cohort, self.language
         title = self.dataset.title
@@ -235,9 +235,7 @@ class ReportPages:
         except OSError:
             return False
 
-    def _listing(
-        self, found: Mapping[str, Path], documents: Mapping[str, Any]
-    ) -> Listing | None:
+    def _listing(self, found: Mapping[str, Path], documents: Mapping[str, Any]) -> Listing | None:
         from vigie.report.listing import make_listing
 
         described = documents.get("predictions_metadata")

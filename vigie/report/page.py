@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from vigie import __version__
 from vigie.i18n import _, ngettext, use_language
-from vigie.names import shown_periods
 from vigie.report.figures import FigureText
 from vigie.report.numbers import Numbers
 
@@ -148,6 +147,7 @@ def _environment(language: str) -> Environment:
         "percent": numbers.percent,
         "in_language": lambda label: _in_language(label, language),
         "filled": _filled,
+        "unbroken": lambda text: unbroken(text, language),
     }
     environment.globals |= {
         "_": lambda message: unbroken(_(message), language),

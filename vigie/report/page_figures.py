@@ -15,7 +15,15 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from vigie.i18n import _
-from vigie.report.figures import BLUE, GREY, ORANGE, FigureText, figure_style, new_figure, roc_figure
+from vigie.report.figures import (
+    BLUE,
+    GREY,
+    ORANGE,
+    FigureText,
+    figure_style,
+    new_figure,
+    roc_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +101,9 @@ def history_figure(
 
     with mpl.rc_context(_page_style(text)):
         figure, axes = new_figure(10.5, 7.4, "", "", text)
-        for (mode, series), colour, marker in zip(points.items(), (BLUE, ORANGE), "os", strict=False):
+        for (mode, series), colour, marker in zip(
+            points.items(), (BLUE, ORANGE), "os", strict=False
+        ):
             times, values = zip(*sorted(series), strict=True)
             axes.plot(times, values, color=colour, marker=marker, linewidth=2, label=mode)
         axes.xaxis.set_major_locator(AutoDateLocator(minticks=2, maxticks=5))
@@ -120,7 +130,12 @@ def sweep_figure(points: Sequence[SweepPoint], text: FigureText) -> PageFigure:
     with mpl.rc_context(_page_style(text)):
         figure, axes = new_figure(10.5, 7.4, "", "", text)
         for colour, line, label, found in (
-            (ORANGE, "--", _("everybody, those already gone included"), _curve(points, "everybody")),
+            (
+                ORANGE,
+                "--",
+                _("everybody, those already gone included"),
+                _curve(points, "everybody"),
+            ),
             (BLUE, "-", _("those who can still be helped"), _curve(points, "found")),
             (GREY, ":", _("the same, by a logistic regression"), _curve(points, "logistic")),
         ):

@@ -114,7 +114,9 @@ def _cohort_lines(
     counts: Json, split: Json, left_out: Mapping[str, str], things: str
 ) -> Iterator[CohortLine]:
     if "candidates" in counts:
-        yield CohortLine(_("{things} in the data").format(things=things), counts["candidates"], "all")
+        yield CohortLine(
+            _("{things} in the data").format(things=things), counts["candidates"], "all"
+        )
         for reason, rows in (counts.get("excluded") or {}).items():
             if rows:
                 words = left_out.get(reason) or _("without a cut-off")
@@ -148,7 +150,9 @@ def step_times(steps: Json) -> tuple[StepTime, ...]:
 def setting_lines(record: Json) -> tuple[SettingLine, ...]:
     """Return all settings of a run's record; secrets are masked there."""
     found = record.get("settings") or {}
-    return tuple(SettingLine(key, str(value), str(origin)) for key, (value, origin) in found.items())
+    return tuple(
+        SettingLine(key, str(value), str(origin)) for key, (value, origin) in found.items()
+    )
 
 
 def versions(record: Json, model: Json) -> tuple[tuple[str, str], ...]:
@@ -158,7 +162,9 @@ def versions(record: Json, model: Json) -> tuple[tuple[str, str], ...]:
     git = record.get("git") or {}
     if git.get("commit"):
         commit = git["commit"][:_DIGEST_CHARACTERS]
-        found.append((_("git commit"), f"{commit} {_('(with changes)')}" if git["dirty"] else commit))
+        found.append(
+            (_("git commit"), f"{commit} {_('(with changes)')}" if git["dirty"] else commit)
+        )
     return tuple(found)
 
 
@@ -189,9 +195,7 @@ def change_groups(changes: Json | None) -> tuple[ChangeGroup, ...]:
         (_("seconds"), seconds, _metric),
     )
     found = (
-        ChangeGroup(
-            title, tuple((one["key"], shown(one["a"]), shown(one["b"])) for one in listed)
-        )
+        ChangeGroup(title, tuple((one["key"], shown(one["a"]), shown(one["b"])) for one in listed))
         for title, listed, shown in groups
     )
     return tuple(group for group in found if group.changes)

@@ -7,13 +7,21 @@ never an error: a report of half a run is a report of half a run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from vigie.i18n import _
 from vigie.names import shown_periods
 from vigie.report.listing import Listing
-from vigie.report.numbers import Numbers
+from vigie.report.quality_parts import (
+    MetricRow,
+    OtherAuc,
+    TopicImportance,
+    groups_of,
+    metric_rows,
+    other_aucs,
+    topics_of,
+)
 from vigie.report.run_parts import (
     ChangeGroup,
     CohortLine,
@@ -28,77 +36,7 @@ from vigie.report.run_parts import (
     versions,
     warnings_of,
 )
-
-Json = Mapping[str, Any]
-METRIC_NAMES = (
-    "roc_auc",
-    "average_precision",
-    "recall",
-    "precision",
-    "accuracy",
-    "f1",
-    "brier",
-)
-# The metrics of which less is better.
-LESS_IS_BETTER = frozenset({"brier"})
-# Less AUC than this is 0.0000 where it is shown.
-_SEEN_LOSS = 0.00005
-
-
-@dataclass(frozen=True, slots=True)
-class Wording:
-    """What the data set's declaration calls things, in the reader's language.
-
-    Parameters
-    ----------
-    left_out
-        For each reason why rows are left out, its words.
-    """
-
-    language: str
-    title: str
-    attribution: str | None
-    thing: str
-    things: str
-    left_out: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """All that a report is made of, as it was read; what there isn't is None.
-
-    Parameters
-    ----------
-    metrics, drift, audit, sweep
-        What stands in ``reports/*_{mode}.json``.
-    model, features, predictions
-        The metadata of the model, of the features and of the predictions.
-    listing
-        The predictions.
-    run
-        ``summary``, ``record`` and ``steps`` (by name, with ``facts``) of the run.
-    changes
-        ``RunDiff.to_record()`` of the run before and this one.
-    files
-        Where a reader finds what the page is made of, by name, from the project's folder.
-    audit_is_current
-        Whether the audit is of these results.
-    """
-
-    mode: str
-    wording: Wording
-    metrics: Json | None = None
-    model: Json | None = None
-    features: Json | None = None
-    predictions: Json | None = None
-    drift: Json | None = None
-    audit: Json | None = None
-    sweep: Json | None = None
-    listing: Listing | None = None
-    run: Json | None = None
-    changes: Json | None = None
-    files: Mapping[str, str] = field(default_factory=dict)
-    audit_is_current: bool = True
+from vigie.report.sources import Interval, Json, Sources, Wording, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,27 +45,6 @@ class Notice:
 
     text: str
     bad: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A figure between its bounds; None where it isn't defined."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-    @classmethod
-    def of(cls, metric: Json | None) -> Interval:
-        """Take it from a metrics document."""
-        found = metric or {}
-        return cls(found.get("value"), found.get("low"), found.get("high"))
-
-    @property
-    def complement(self) -> Interval:
-        """What is left to one: of the share found, the share missed."""
-        low, high = (None if one is None else 1 - one for one in (self.low, self.high))
-        return Interval(None if self.value is None else 1 - self.value, high, low)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,36 +91,6 @@ class Trust:
     missed: Interval
     false_alarms: Interval
     error_points: float
-
-
-@dataclass(frozen=True, slots=True)
-class MetricRow:
-    """One metric beside what it is compared with; None where that isn't defined."""
-
-    name: str
-    label: str
-    found: Interval
-    majority: float | None
-    logistic: float | None
-    less_is_better: bool
-
-
-@dataclass(frozen=True, slots=True)
-class OtherAuc:
-    """An AUC that others would publish, and on what."""
-
-    label: str
-    found: Interval
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class TopicImportance:
-    """How much AUC is lost when nothing is known of a topic; `share` is of the greatest loss."""
-
-    label: str
-    loss: float
-    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,11 +141,11 @@ def summarize(sources: Sources) -> Report:
     run = sources.run or {}
     summary, record, steps = (run.get(part) or {} for part in ("summary", "record", "steps"))
     language = sources.wording.language
-    topics, without_loss = _topics(sources)
+    topics, without_loss = topics_of(sources)
     return Report(
         mode=sources.mode,
         wording=sources.wording,
-        outcome=_words(features.get("label", {}).get("name"), language) or _("at risk"),
+        outcome=words_of(features.get("label", {}).get("name"), language) or _("at risk"),
         cutoff_days=_first("cutoff_days", sources.predictions, metrics, model, features),
         generated=bool(_first("generated", sources.predictions, metrics, model)),
         model_version=_first("model_version", sources.predictions, metrics)
@@ -270,13 +157,13 @@ def summarize(sources: Sources) -> Report:
         risk=_risk(sources),
         trust=_trust(metrics),
         listing=sources.listing,
-        metrics=tuple(_metric_rows(sources)),
-        other_aucs=tuple(_other_aucs(sources)),
+        metrics=tuple(metric_rows(sources)),
+        other_aucs=tuple(other_aucs(sources)),
         topics=tuple(topics),
         topics_without_loss=without_loss,
         holdout=holdout,
         split=(metrics or model).get("split", {}),
-        groups=tuple(_groups(holdout)),
+        groups=tuple(groups_of(holdout)),
         sweep=sources.sweep,
         drift=sources.drift,
         audit=sources.audit,
@@ -304,10 +191,6 @@ def summarize(sources: Sources) -> Report:
 def _first(name: str, *documents: Json | None) -> Any:
     """Return a value from the first document that has it."""
     return next((one[name] for one in documents if one and one.get(name) is not None), None)
-
-
-def _words(label: Json | None, language: str) -> str:
-    return str((label or {}).get(language) or (label or {}).get("en") or "")
 
 
 # --- for who acts ----------------------------------------------------------------------------
@@ -385,128 +268,3 @@ def _trust(metrics: Json | None) -> Trust | None:
         false_alarms=Interval.of(holdout["metrics"]["precision"]).complement,
         error_points=holdout["calibration"]["expected_calibration_error"] * 100,
     )
-
-
-# --- for who answers for it ------------------------------------------------------------------
-
-
-def metric_labels() -> dict[str, str]:
-    """Return what people call each metric."""
-    return {
-        "roc_auc": _("AUC"),
-        "average_precision": _("average precision"),
-        "recall": _("recall"),
-        "precision": _("precision"),
-        "accuracy": _("accuracy"),
-        "f1": _("F1"),
-        "brier": _("Brier score"),
-    }
-
-
-def _metric_rows(sources: Sources) -> Iterator[MetricRow]:
-    """Yield the hold-out's metrics; of an earlier run, what its record has."""
-    labels = metric_labels()
-    if sources.metrics is None:
-        known = (sources.run or {}).get("metrics", {})
-        for name in METRIC_NAMES:
-            if known.get(name) is not None:
-                found = Interval(known[name])
-                yield MetricRow(name, labels[name], found, None, None, name in LESS_IS_BETTER)
-        return
-    holdout = sources.metrics["holdout"]
-    logistic = holdout.get("comparison", {}).get("logistic_regression", {}).get("metrics", {})
-    for name in METRIC_NAMES:
-        metric = holdout["metrics"][name]
-        yield MetricRow(
-            name,
-            labels[name],
-            Interval.of(metric),
-            metric.get("baseline"),
-            (logistic.get(name) or {}).get("value"),
-            name in LESS_IS_BETTER,
-        )
-
-
-def _other_aucs(sources: Sources) -> Iterator[OtherAuc]:
-    """Yield the AUCs of other rows than the headline's, with a word on each."""
-    metrics, things = sources.metrics, sources.wording.things
-    if metrics is None:
-        return
-    numbers = Numbers(sources.wording.language)
-    mean = metrics["cross_validation"]["mean"].get("roc_auc")
-    if mean is not None:
-        folds = len(metrics["cross_validation"]["folds"])
-        yield OtherAuc(
-            _("cross-validation"),
-            Interval(mean),
-            _("mean of {count} folds of the earlier rows").format(count=folds),
-        )
-    everybody = metrics.get("populations", {}).get("everybody")
-    if everybody:
-        yield OtherAuc(
-            _("everybody"),
-            Interval.of(everybody["metrics"]["roc_auc"]),
-            _(
-                "with the {count} {things} counted in who were gone by the cut-off; most published "
-                "figures are of this kind"
-            ).format(count=numbers.count(everybody["known_bad"]), things=things),
-        )
-    repeated = metrics.get("repeaters") or {}
-    if repeated.get("rows") and repeated.get("without"):
-        yield OtherAuc(
-            _("newcomers only"),
-            Interval.of(repeated["without"]["metrics"]["roc_auc"]),
-            _("without the {count} rows of persons who were there before").format(
-                count=numbers.count(repeated["rows"])
-            ),
-        )
-    for published in metrics.get("published", ()):
-        yield OtherAuc(
-            _("as it was said at the time"),
-            Interval.of(published["metrics"]["roc_auc"]),
-            _("by {version} on {date}, before the outcome of these {count} rows was known").format(
-                version=published["model_version"],
-                date=published["published"][0][:10],
-                count=numbers.count(published["rows"]),
-            ),
-        )
-    training = metrics["training"]["roc_auc"]
-    if training is not None:
-        yield OtherAuc(
-            _("its own training rows"),
-            Interval(training),
-            _("no measure of quality: it has seen these outcomes"),
-        )
-
-
-def _groups(holdout: Json | None) -> Iterator[Json]:
-    """Yield the columns of the sub-groups; groups that have no name of their own get one."""
-    names = {"–": _("not known"), "…": _("others")}
-    for column in (holdout or {}).get("groups", ()):
-        groups = [
-            {**group, "value": names.get(group["value"], group["value"])}
-            for group in column["groups"]
-        ]
-        yield {**column, "groups": groups}
-
-
-def _topics(sources: Sources) -> tuple[list[TopicImportance], int]:
-    """Return what counts, and how many topics don't; nothing where the figures are of another model.
-
-    What is lost by chance can be below nothing: that counts as nothing.
-    """
-    model, judged = sources.model or {}, (sources.metrics or {}).get("model_version")
-    if judged not in (None, model.get("version")):
-        return [], 0
-    known = model.get("permutation_importance") or ()
-    found = sorted((one for one in known if one["value"] >= _SEEN_LOSS), key=lambda one: -one["value"])
-    language = sources.wording.language
-    topics = [
-        TopicImportance(
-            _words(one.get("label"), language) or str(one.get("topic", "")),
-            one["value"],
-            one["value"] / found[0]["value"],
-        )
-        for one in found
-    ]
-    return topics, len(known) - len(found)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vigie.report.summarize import Interval
+from vigie.report.sources import Interval
 
 Json = Mapping[str, Any]
 
