@@ -265,21 +265,10 @@ class ReportPages:
         """Return the columns that results are reported by, in the predictions' order."""
         if not names or keys is None:
             return {}
-        import pyarrow.parquet as pq
+        from vigie.report.listing import reported_columns
 
-        from vigie.report.listing import restored
-
-        stored = pq.read_table(keys)
-        names = [name for name in names if report_column(name) in stored.column_names]
-        rows = zip(*([str(cell) for cell in stored[name].to_pylist()] for name in key), strict=True)
-        place_of = {row: place for place, row in enumerate(rows)}
-        wanted = zip(*(restored(table[name]) for name in key), strict=True)
-        places = [place_of.get(row) for row in wanted]
-        found = {}
-        for name in names:
-            values = stored[report_column(name)].to_pylist()
-            found[name] = [None if place is None else values[place] for place in places]
-        return found
+        columns = {name: report_column(name) for name in names}
+        return reported_columns(keys, table, key, columns)
 
 
 # --- the index of all runs -------------------------------------------------------------------
@@ -300,7 +289,8 @@ def make_runs_page(project: Path, language: str, *, mode: str | None = None) -> 
         raise ArtifactMissing(
             _("No run is recorded yet."), fix=_("Start one: {command}").format(command="vigie run")
         )
-    rows, points = [], {}
+    rows: list[dict[str, Any]] = []
+    points: dict[str, list[tuple[datetime, float]]] = {}
     for place, run in enumerate(runs):
         one = run.summary
         before = _run_before(runs[place + 1 :], run)

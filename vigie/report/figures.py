@@ -19,6 +19,7 @@ from vigie.report.numbers import Numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -190,8 +191,6 @@ def _write(
     losses: Sequence[Importance],
     class_names: tuple[str, str] | None,
 ) -> None:
-    import matplotlib as mpl
-
     from vigie.report.acting_figures import (
         calibration_figure,
         capacity_figure,
@@ -200,7 +199,7 @@ def _write(
 
     use_language(text.language)
     names = class_names or (_("not at risk"), _("at risk"))
-    with mpl.rc_context(figure_style()):
+    with figure_style():
         save_figure(_confusion_matrix(evaluation, names, text), folder / "confusion_matrix.png")
         save_figure(roc_figure(evaluation, text), folder / "roc_curve.png")
         judged = text.judged_on(evaluation["rows"])
@@ -215,8 +214,8 @@ def _write(
             save_figure(figure, folder / "permutation_importance.png")
 
 
-def figure_style() -> dict[str, Any]:
-    """Return matplotlib's settings for all figures."""
+def figure_style() -> AbstractContextManager[None]:
+    """Return matplotlib's settings for all figures, for a ``with``."""
     import matplotlib as mpl
 
     # A reader's own matplotlibrc must not change what the project's figures look like.
@@ -229,7 +228,7 @@ def figure_style() -> dict[str, Any]:
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
-    return style
+    return mpl.rc_context(style)
 
 
 def _confusion_matrix(

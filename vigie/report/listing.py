@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vigie.spreadsheet import restore_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LEVELS = ("low", "medium", "high")
 SCORE_UNITS = 1_000_000
@@ -193,6 +196,38 @@ def make_listing(
 def restored(cells: Iterable[str]) -> list[str]:
     """Return texts as they were before the CSV made them harmless for spreadsheets."""
     return [restore_text(cell) for cell in cells]
+
+
+def reported_columns(
+    keys: Path,
+    table: Mapping[str, Sequence[str]],
+    key: Sequence[str],
+    columns: Mapping[str, str],
+) -> dict[str, list[Any]]:
+    """Return columns by which results are reported, in the predictions' order of rows.
+
+    Parameters
+    ----------
+    keys
+        The Parquet file with the keys of all rows and these columns.
+    table
+        The predictions' columns as the CSV has them.
+    columns
+        What the file calls each of them; those that it lacks are left out.
+    """
+    import pyarrow.parquet as pq
+
+    stored = pq.read_table(keys)
+    texts = ([str(cell) for cell in stored[name].to_pylist()] for name in key)
+    place_of = {row: place for place, row in enumerate(zip(*texts, strict=True))}
+    wanted = zip(*(restored(table[name]) for name in key), strict=True)
+    places = [place_of.get(row) for row in wanted]
+    found = {}
+    for name, stored_name in columns.items():
+        if stored_name in stored.column_names:
+            values = stored[stored_name].to_pylist()
+            found[name] = [None if place is None else values[place] for place in places]
+    return found
 
 
 def split_reason(text: str) -> tuple[str, str, str]:

@@ -66,7 +66,7 @@ def judged_figures(evaluation: Mapping[str, Any], text: FigureText) -> dict[str,
     )
 
     found: dict[str, PageFigure] = {}
-    with mpl.rc_context(_page_style(text)):
+    with figure_style(), mpl.rc_context({"legend.title_fontsize": text.legend_size}):
         if evaluation["roc"]:
             drawn = roc_figure(evaluation, text)
             found["roc"] = page_figure(drawn, "roc", *_roc_words(evaluation, text))
@@ -99,7 +99,7 @@ def history_figure(
     import matplotlib as mpl
     from matplotlib.dates import AutoDateLocator, num2date
 
-    with mpl.rc_context(_page_style(text)):
+    with figure_style(), mpl.rc_context({"legend.title_fontsize": text.legend_size}):
         figure, axes = new_figure(10.5, 7.4, "", "", text)
         for (mode, series), colour, marker in zip(
             points.items(), (BLUE, ORANGE), "os", strict=False
@@ -127,7 +127,7 @@ def sweep_figure(points: Sequence[SweepPoint], text: FigureText) -> PageFigure:
     """Return the AUC by the day of the cut-off."""
     import matplotlib as mpl
 
-    with mpl.rc_context(_page_style(text)):
+    with figure_style(), mpl.rc_context({"legend.title_fontsize": text.legend_size}):
         figure, axes = new_figure(10.5, 7.4, "", "", text)
         for colour, line, label, found in (
             (
@@ -171,10 +171,6 @@ def _curve(points: Sequence[SweepPoint], name: str) -> list[tuple[int, float, fl
         for day, metric in found
         if None not in (metric.value, metric.low, metric.high)
     ]
-
-
-def _page_style(text: FigureText) -> dict[str, Any]:
-    return figure_style() | {"legend.title_fontsize": text.legend_size}
 
 
 def page_figure(figure: Figure, name: str, title: str, description: str) -> PageFigure:
