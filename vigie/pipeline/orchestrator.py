@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import os
 import shlex
@@ -507,7 +508,8 @@ class _Session:
         )
 
     def _record(self, command: str) -> RunRecord:
-        shown = {row.key: [row.value, str(row.origin)] for row in self.settings.rows()}
+        # In one language, whatever the run's: else every setting would differ from run to run.
+        shown = contextvars.copy_context().run(self._settings_in_english)
         return RunRecord.start(
             self.paths.runs,
             mode=self.mode,
@@ -516,6 +518,10 @@ class _Session:
             libraries=library_versions(LIBRARIES) | {"vigie": __version__},
             git=read_git_state(self.paths.project),
         )
+
+    def _settings_in_english(self) -> dict[str, list[str]]:
+        use_language("en")
+        return {row.key: [row.value, str(row.origin)] for row in self.settings.rows()}
 
     def _remember(self, after: BaseException | None = None) -> None:
         """Keep the history: tables where a database is open anyway, and no more than is wanted.

@@ -230,7 +230,7 @@ def _about(report: Report) -> str:
         parts.append(_("model {version}").format(version=report.model_version))
     if report.made_at and report.made_by_run:
         moment = report.made_at[:16].replace("T", " ")
-        parts.append(_("run {run} of {moment} UTC").format(run=report.made_by_run, moment=moment))
+        parts.append(_("run of {moment} UTC").format(moment=moment))
     return " · ".join(parts)
 
 

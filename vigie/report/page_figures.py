@@ -106,10 +106,13 @@ def history_figure(
         ):
             times, values = zip(*sorted(series), strict=True)
             axes.plot(times, values, color=colour, marker=marker, linewidth=2, label=mode)
-        axes.xaxis.set_major_locator(AutoDateLocator(minticks=2, maxticks=5))
+        locator = AutoDateLocator(minticks=2, maxticks=5)  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_locator(locator)
         low, high = axes.get_xlim()
         shape = "%Y-%m-%d" if high - low > 3 else "%m-%d %H:%M"
-        axes.xaxis.set_major_formatter(lambda day, _place: num2date(day).strftime(shape))
+        axes.xaxis.set_major_formatter(
+            lambda day, _place: num2date(day).strftime(shape)  # type: ignore[no-untyped-call]
+        )
         axes.yaxis.set_major_formatter(lambda auc, _place: text.decimal(auc, 3))
         axes.grid(alpha=0.25)
         axes.set_ylabel(_("AUC on the hold-out"))

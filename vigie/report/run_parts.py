@@ -57,16 +57,12 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True)
 class SettingLine:
-    """A setting, and where its value is from."""
+    """A setting, and where its value is from; a default is what nobody has set."""
 
     key: str
     value: str
     origin: str
-
-    @property
-    def is_default(self) -> bool:
-        """Whether nobody has set it."""
-        return self.origin == _DEFAULT
+    is_default: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +144,14 @@ def step_times(steps: Json) -> tuple[StepTime, ...]:
 
 
 def setting_lines(record: Json) -> tuple[SettingLine, ...]:
-    """Return all settings of a run's record; secrets are masked there."""
+    """Return all settings of a run's record, which is in English; secrets are masked there."""
+    words = {"default": _("default"), "not set": _("not set")}
     found = record.get("settings") or {}
     return tuple(
-        SettingLine(key, str(value), str(origin)) for key, (value, origin) in found.items()
+        SettingLine(
+            key, words.get(str(value), str(value)), words.get(origin, origin), origin == _DEFAULT
+        )
+        for key, (value, origin) in found.items()
     )
 
 
