@@ -56,6 +56,11 @@ def test_a_run_with_nothing_to_do_leaves_the_page_as_it_is(project: Project) -> 
     before = page.read_bytes(), page.stat().st_mtime_ns, page.stat().st_ino
     assert len(skipped(project.run("--lang", "en"))) == 7
     assert (page.read_bytes(), page.stat().st_mtime_ns, page.stat().st_ino) == before
+    # And is quick: what draws and writes pages isn't even imported.
+    imported = project.vigie("run", "--lang", "en", PYTHONPROFILEIMPORTTIME="1").stderr
+    assert "vigie.pipeline.pages" in imported
+    for heavy in ("jinja2", "matplotlib", "pyarrow"):
+        assert heavy not in imported, heavy
 
 
 @pytest.mark.parametrize("spoil", ["deleted", "cut", "outdated"])
