@@ -131,7 +131,10 @@ def test_a_page_of_half_a_run(missing: str) -> None:
 def test_a_page_of_nothing_still_says_what_to_do() -> None:
     text = report_page(summarize(Sources(mode="prod", wording=wording())))
     Outline(text)
-    assert "vigie sweep --mode prod" in text
+    # Without days there is no earlier one.
+    assert "vigie sweep" not in text
+    timed = replace(summarize(Sources(mode="prod", wording=wording())), cutoff_days=90)
+    assert "vigie sweep --mode prod" in report_page(timed)
     assert "vigie audit --mode prod" in text
     assert "script-src &#39;none&#39;" in text
 
