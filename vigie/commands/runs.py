@@ -20,7 +20,7 @@ from vigie.commands.options import (
     refuse_unknown_mode,
 )
 from vigie.errors import ExitCode, UsageError
-from vigie.i18n import _, later
+from vigie.i18n import _, language_from_environment, later
 
 if TYPE_CHECKING:
     from vigie.history.diff import RunDiff
@@ -48,6 +48,7 @@ def list_all(
     *,
     mode: Mode | None = None,
     last: int = 20,
+    html: Flag = False,
     json: Flag = False,
     project: Project = None,
     lang: Language = None,
@@ -61,6 +62,8 @@ def list_all(
         Only the runs of dev or of prod.
     last
         How many at most.
+    html
+        Write reports/runs.html, a page with all runs and the AUC over time, and say where it is.
     json
         Print JSON.
     project
@@ -75,6 +78,8 @@ def list_all(
     history = _history(project, lang)
     if mode is not None:
         refuse_unknown_mode(mode)
+    if html:
+        return _write_page(project, lang, mode)
     found = [run.summary for run in history.runs(mode=mode, last=last)]
     if json:
         print_json([one.to_record() for one in found])
@@ -164,6 +169,15 @@ def diff(
         print_json(found.to_record())
     else:
         _print_lines(_compared(found))
+    return ExitCode.OK
+
+
+def _write_page(project: Path | None, lang: str | None, mode: str | None) -> int:
+    from vigie.pipeline.pages import make_runs_page
+
+    settings = open_project(project, lang)
+    language = lang or settings.get("lang") or language_from_environment()
+    print(make_runs_page(settings.project, language, mode=mode))
     return ExitCode.OK
 
 

@@ -150,6 +150,15 @@ COMMANDS = (
     ),
     Command("db", "db:db", later("See, start, stop and query the project's database.")),
     Command(
+        "report",
+        "report:report",
+        later("Make the report of a mode's results again, and open it."),
+        (
+            Example("vigie report --open", later("of the last dev run, in the browser")),
+            Example("vigie report --mode prod --lang fr", later("of the last prod run, in French")),
+        ),
+    ),
+    Command(
         "runs",
         "runs:runs",
         later("List the runs, show one, or say what changed between two."),

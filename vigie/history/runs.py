@@ -40,7 +40,7 @@ class StepOfRun:
         How it ended; ``"skipped"`` where it was, None where it never ended.
     started, seconds
         None unless it ran.
-    fingerprint, facts
+    fingerprint, facts, outputs
         Of the outcome that counts: its own, or the earlier success that it was skipped for.
     warnings
         What it warned of in this run.
@@ -54,6 +54,7 @@ class StepOfRun:
     seconds: float | None = None
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, str | None] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     error: str | None = None
 
@@ -225,6 +226,7 @@ class RunHistory:
                 status=SKIPPED,
                 fingerprint=earlier.fingerprint.to_record() if earlier else {},
                 facts=earlier.facts if earlier else {},
+                outputs=earlier.outputs if earlier else {},
             )
         return StepOfRun(
             name,
@@ -235,6 +237,7 @@ class RunHistory:
             seconds=entry.get("seconds"),
             fingerprint=entry.get("fingerprint") or {},
             facts=entry.get("facts") or {},
+            outputs=entry.get("outputs") or {},
             warnings=tuple(entry.get("warnings") or ()),
             error=entry.get("error"),
         )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import os
 import shlex
@@ -30,7 +31,7 @@ from vigie.checks.check import (
 from vigie.data.raw_artifact import RawTables
 from vigie.dataset.declaration import declaration_error, parse_dataset, read_declaration
 from vigie.dataset.spec import Dataset
-from vigie.errors import CheckFailed, DatabaseError, UsageError
+from vigie.errors import ArtifactMissing, CheckFailed, DatabaseError, UsageError
 from vigie.i18n import _, language_from_environment, use_language
 from vigie.names import MODES, STEP_NAMES, unknown_name
 from vigie.paths import ProjectPaths, model_name
@@ -41,9 +42,17 @@ from vigie.pipeline.fingerprint import CODE_CACHE_KIND, CodeReader, library_vers
 from vigie.pipeline.ledger import Ledger, Status
 from vigie.pipeline.lock import ProjectLock
 from vigie.pipeline.next_steps import next_steps, state_after
+from vigie.pipeline.pages import ReportPages
 from vigie.pipeline.planner import Plan, Run
 from vigie.pipeline.record import RunRecord, read_git_state
-from vigie.pipeline.runner import Pipeline, RunResult, error_text, make_plan, run_plan
+from vigie.pipeline.runner import (
+    Pipeline,
+    RunResult,
+    error_text,
+    make_plan,
+    run_plan,
+    storage_error,
+)
 from vigie.pipeline.step import Artifact, Step, StepContext
 from vigie.settings import LoadedSettings, find_project, load_settings
 from vigie.verdict import Verdict
@@ -341,6 +350,7 @@ class Session:
                 raise
             record.end(Status.SUCCESS)
             self._remember()
+            self._report(anew=bool(result.ran))
         self.console.summary(
             time.perf_counter() - started,
             self._files(steps),
@@ -571,7 +581,8 @@ class Session:
         )
 
     def _record(self, command: str) -> RunRecord:
-        shown = {row.key: [row.value, str(row.origin)] for row in self.settings.rows()}
+        # In one language, whatever the run's: else every setting would differ from run to run.
+        shown = contextvars.copy_context().run(self._settings_in_english)
         return RunRecord.start(
             self.paths.runs,
             mode=self.mode,
@@ -580,6 +591,10 @@ class Session:
             libraries=library_versions(LIBRARIES) | {"vigie": __version__},
             git=read_git_state(self.paths.project),
         )
+
+    def _settings_in_english(self) -> dict[str, list[str]]:
+        use_language("en")
+        return {row.key: [row.value, str(row.origin)] for row in self.settings.rows()}
 
     def _remember(self, after: BaseException | None = None) -> None:
         """Keep the history: tables where a database is open anyway, and no more than is wanted.
@@ -604,6 +619,33 @@ class Session:
         except Exception:
             # The run has ended as it has: nothing here may change that.
             LOGGER.warning(_("The run history could not be kept."), exc_info=True)
+
+    def _pages(self) -> ReportPages:
+        text, _origin = read_declaration(self.settings.get("dataset"), self.paths.project)
+        return ReportPages(self.paths, self.dataset, text, self.language, self.hashes)
+
+    def _report(self, *, anew: bool) -> None:
+        """Make the page that people open, where the run made something or the page is outdated."""
+        pages, started = self._pages(), time.perf_counter()
+        if not anew and pages.is_up_to_date():
+            return
+        try:
+            with self.console.progress(_("writing the report"), None):
+                pages.make()
+        except ArtifactMissing:
+            # Of the first steps alone there is nothing to report yet.
+            return
+        except Exception as error:
+            # All steps have ended well: a page that can't be made must not spoil that.
+            LOGGER.debug("traceback", exc_info=error)
+            cause = storage_error(error) or error
+            self.console.warn(
+                _("The report could not be made: {reason} To try again: {command}").format(
+                    reason=error_text(cause), command=f"vigie report --mode {self.mode}"
+                )
+            )
+            return
+        LOGGER.debug("report written in %.2f s", time.perf_counter() - started)
 
     def warn_if_generated(self) -> bool:
         """Say where data are generated, before anything is made of them; return whether so."""
@@ -631,11 +673,15 @@ class Session:
             "evaluate": [(_("Metrics"), "metrics"), (_("Evaluation"), "figures")],
             "predict": [(_("Predictions"), "predictions")],
         }
-        return [
+        files = [
             (label, artifacts[name].describe())
             for step in steps
             for label, name in shown.get(step, [])
         ]
+        report = self.paths.report("report", ".html")
+        if report.is_file():
+            files.append((_("Report"), report.relative_to(self.paths.project).as_posix()))
+        return files
 
 
 def _present_fingerprint(pipeline: Pipeline, step: Step) -> str:

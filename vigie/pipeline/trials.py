@@ -73,11 +73,11 @@ class TrialSpeaker:
             self.console.warn(message)
 
     def progress(
-        self, description: str, total: float | None
+        self, description: str, total: float | None, unit: str | None = None
     ) -> AbstractContextManager[ProgressBar]:
         """Show progress on a terminal; elsewhere the results are progress enough."""
         shown = self.console if self.console.is_terminal else Console("", quiet=True)
-        return shown.progress(f"{self.of} {description}".strip(), total)
+        return shown.progress(f"{self.of} {description}".strip(), total, unit)
 
 
 @dataclass(frozen=True, slots=True)

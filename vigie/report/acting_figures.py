@@ -49,15 +49,21 @@ def calibration_figure(evaluation: Mapping[str, Any], text: FigureText) -> Figur
     axes.set_ylabel(_("Share that really was at risk"))
     axes.legend(
         loc="lower right",
-        title=_("mean distance: {error} points of a hundred").format(
-            error=text.decimal(found["expected_calibration_error"] * 100, 1)
-        )
-        + "\n"
-        + _("(numbers: rows; lines: {level} intervals)").format(level=text.percent(0.95)),
-        fontsize=13,
+        title=None if text.bare else _error_words(found, text),
+        fontsize=text.legend_size,
         framealpha=0.95,
     )
     return figure
+
+
+def _error_words(found: Mapping[str, Any], text: FigureText) -> str:
+    return (
+        _("mean distance: {error} points of a hundred").format(
+            error=text.decimal(found["expected_calibration_error"] * 100, 1)
+        )
+        + "\n"
+        + _("(numbers: rows; lines: {level} intervals)").format(level=text.percent(0.95))
+    )
 
 
 def capacity_figure(evaluation: Mapping[str, Any], text: FigureText) -> Figure:
@@ -80,7 +86,8 @@ def capacity_figure(evaluation: Mapping[str, Any], text: FigureText) -> Figure:
     axes.plot(bends, best, color=GREY, linestyle=":", label=_("if one knew who is at risk"))
     axes.plot(share, reached, color=BLUE, linewidth=2.5, marker="o", label=_("by this model"))
     for row in table:
-        if row["share"] in (0.05, 0.1, 0.2, 0.3, 0.5):
+        # A page has the table beside it, and less room.
+        if not text.bare and row["share"] in (0.05, 0.1, 0.2, 0.3, 0.5):
             axes.annotate(
                 _("{called} called: {reached} at risk").format(
                     called=text.count(row["rows"]), reached=text.count(row["reached"])
@@ -95,7 +102,7 @@ def capacity_figure(evaluation: Mapping[str, Any], text: FigureText) -> Figure:
     axes.set_ylim(0, 1.06)
     axes.set_xlabel(_("Called, the riskiest first"))
     axes.set_ylabel(_("Reached, among those at risk"))
-    axes.legend(loc="lower right", fontsize=13, framealpha=0.95)
+    axes.legend(loc="lower right", fontsize=text.legend_size, framealpha=0.95)
     return figure
 
 
@@ -133,7 +140,7 @@ def precision_recall_figure(evaluation: Mapping[str, Any], text: FigureText) -> 
     axes.set_ylim(0, 1.03)
     axes.set_xlabel(_("Found, among those at risk (recall)"))
     axes.set_ylabel(_("At risk, among the flagged (precision)"))
-    axes.legend(loc="lower left", fontsize=13, framealpha=0.95)
+    axes.legend(loc="lower left", fontsize=text.legend_size, framealpha=0.95)
     return figure
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vigie.i18n import _, use_language
 from vigie.names import shown_periods
 from vigie.pipeline.artifacts import atomic_write
+from vigie.report.numbers import Numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +41,8 @@ _LABEL_WIDTH = 44
 # Less AUC than this is 0.000 on the axis.
 SEEN_LOSS = 0.0005
 _NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
+# A bare figure has no title to make room for, and is shown beside another one.
+_BARE_SIZE = 0.72
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +59,37 @@ class FigureText:
         Whether the data are generated: each figure then says so.
     split
         ``Split.document()``: which rows are judged.
+    bare
+        Without title and mark: for a page that has its own, and room for smaller figures.
     """
 
     language: str
     cutoff_days: int | None
     generated: bool
     split: Mapping[str, Any]
+    bare: bool = False
+
+    @property
+    def numbers(self) -> Numbers:
+        """Writes numbers in the language."""
+        return Numbers(self.language)
+
+    @property
+    def legend_size(self) -> float:
+        """Size of a legend's letters, in points."""
+        return 10.5 if self.bare else 13
 
     def count(self, value: int) -> str:
         """Return a whole number with its thousands apart."""
-        return f"{value:,}".replace(",", _NARROW_SPACE if self.language == "fr" else ",")
+        return self.numbers.count(value)
 
     def decimal(self, value: float | None, digits: int = 3) -> str:
         """Return a number with the language's decimal sign; a dash where there is none."""
-        if value is None:
-            return "–"
-        text = f"{value:.{digits}f}"
-        return text.replace(".", ",") if self.language == "fr" else text
+        return self.numbers.decimal(value, digits)
 
     def percent(self, share: float, digits: int = 0) -> str:
         """Return a share (0 to 1) in percent."""
-        text = self.decimal(share * 100, digits)
-        return f"{text}\N{NO-BREAK SPACE}%" if self.language == "fr" else f"{text}%"
+        return self.numbers.percent(share, digits)
 
     def judged_on(self, rows: int) -> str:
         """Return the line under a title: how many rows, of when, as known when."""
@@ -194,7 +206,7 @@ def _write(
     names = class_names or (_("not at risk"), _("at risk"))
     with figure_style():
         save_figure(_confusion_matrix(evaluation, names, text), folder / "confusion_matrix.png")
-        save_figure(_roc_curve(evaluation, text), folder / "roc_curve.png")
+        save_figure(roc_figure(evaluation, text), folder / "roc_curve.png")
         judged = text.judged_on(evaluation["rows"])
         below = judged if labelled_rows is None else text.fitted_on(labelled_rows)
         figure = _feature_importance(importances, below, text, losses=labelled_rows is None)
@@ -288,7 +300,8 @@ def _predicted(evaluation: Mapping[str, Any], text: FigureText) -> str:
     )
 
 
-def _roc_curve(evaluation: Mapping[str, Any], text: FigureText) -> Figure:
+def roc_figure(evaluation: Mapping[str, Any], text: FigureText) -> Figure:
+    """Draw how many of those at risk are found for how many false alarms."""
     figure, axes = new_figure(
         9.0, 8.4, _("ROC curve: found for how many false alarms?"),
         text.judged_on(evaluation["rows"]), text,
@@ -321,7 +334,7 @@ def _roc_curve(evaluation: Mapping[str, Any], text: FigureText) -> Figure:
     axes.legend(
         loc="lower right",
         title=_("in brackets: {level} interval").format(level=text.percent(0.95)),
-        fontsize=13,
+        fontsize=text.legend_size,
         framealpha=0.95,
     )
     return figure
@@ -415,6 +428,11 @@ def new_figure(
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    if text.bare:
+        engine = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05)
+        size = (width * _BARE_SIZE, (height - 1.0) * _BARE_SIZE)
+        figure = Figure(figsize=size, layout=engine)
+        return figure, figure.add_subplot()
     heading = _balanced(title, int(width * 6))
     below = textwrap.wrap(subtitle, int(width * 8.4), max_lines=3, placeholder=" …")
     # The words keep their place in inches; the axes and their labels share what is left.

@@ -15,8 +15,13 @@ from types import TracebackType
 MODULES = {
     "features": ("ibis.backends.duckdb",),
     "train": ("pyarrow.dataset", "sklearn.ensemble", "sklearn.model_selection"),
-    "evaluate": ("sklearn.metrics", "matplotlib.figure", "matplotlib.backends.backend_agg"),
-    "predict": ("sklearn.ensemble",),
+    "evaluate": (
+        "sklearn.metrics",
+        "matplotlib.figure",
+        "matplotlib.backends.backend_agg",
+        "matplotlib.backends.backend_svg",
+    ),
+    "predict": ("sklearn.ensemble", "jinja2"),
 }
 
 

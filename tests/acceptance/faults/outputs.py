@@ -1,9 +1,9 @@
 """What a run makes, as hashes: files, and tables of PostgreSQL; and what it must not leave.
 
-Everything but four things is the same, byte for byte, in every run on the same data: a model's
+Everything but five things is the same, byte for byte, in every run on the same data: a model's
 metadata say when it was trained and how long that took, its copies in ``models/versions`` carry
-that time in their names, its card says both, and logs and run records tell what happened. The model
-file and the figures are stable.
+that time in their names, its card says both, the report tells of the run, and logs and run records
+tell what happened. The model file, the figures and the report's list are stable.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ FOLDERS = ("data/interim/extracted_dev", "data/interim/clean_dev", "reports/figu
 STAMPED = ("trained_at", "fit_seconds")
 VERSIONS = "models/versions"
 _TIMES = re.compile(rb"\d{8}T\d{6,}Z?|\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)?")
+_LIST = re.compile(rb'id="list-data">(.*?)</script>', re.DOTALL)
 _BESIDE_POSTGRES = {"postgres.lock", "postgres.users"}
 
 
@@ -57,6 +58,10 @@ def file_hash(path: Path) -> str:
         content = json.dumps(described, sort_keys=True).encode()
     elif path.name.startswith("model_card"):
         content = _TIMES.sub(b"", content)
+    elif path.name.startswith("report_"):
+        # Whole, and with the same list.
+        whole = content.endswith(b"</html>")
+        content = b"".join(_LIST.findall(content)) if whole else content
     return hashlib.sha256(content).hexdigest()
 
 

@@ -1,0 +1,150 @@
+"""The page that every run leaves, ``vigie report`` and ``vigie runs --html``."""
+
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.project import Project
+from tests.acceptance.test_run import skipped
+from tests.acceptance.test_watch import students
+
+PAGE = "reports/report_dev.html"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project of a single CSV after its first run."""
+    folder = tmp_path_factory.mktemp("report")
+    made = Project(folder / "project")
+    file = folder / "students.csv"
+    file.write_text(students(600, seed=1, outcome=True), "utf-8")
+    done = made.vigie("init", str(file), "--target", "result", "--positive", "fail", "--id", "id")
+    assert done.returncode == 0, done.stderr
+    (made.folder / "first.txt").write_text(made.run("--lang", "en"), "utf-8")
+    return made
+
+
+def page_of(project: Project, name: str = PAGE) -> Path:
+    return project.folder / name
+
+
+def runs_of(project: Project) -> list[str]:
+    return sorted(path.stem for path in (project.folder / ".vigie" / "runs").glob("*.json"))
+
+
+def test_a_run_leaves_a_page_for_its_owner_and_names_it(project: Project) -> None:
+    said = (project.folder / "first.txt").read_text("utf-8")
+    assert f"   • Report: {PAGE}" in said.splitlines()
+    page = page_of(project)
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    text = page.read_text("utf-8")
+    assert text.endswith("</html>")
+    (run_id,) = runs_of(project)
+    assert run_id in text
+    rows = re.search(r"([\d,]+) of ([\d,]+) (\w+) are predicted", re.sub("<[^>]+>", "", text))
+    assert rows is not None
+    assert rows[2] == "600"
+    assert "vigie audit --mode dev" in text
+
+
+def test_a_run_with_nothing_to_do_leaves_the_page_as_it_is(project: Project) -> None:
+    page = page_of(project)
+    before = page.read_bytes(), page.stat().st_mtime_ns, page.stat().st_ino
+    assert len(skipped(project.run("--lang", "en"))) == 7
+    assert (page.read_bytes(), page.stat().st_mtime_ns, page.stat().st_ino) == before
+    # And is quick: what draws and writes pages isn't even imported.
+    imported = project.vigie("run", "--lang", "en", PYTHONPROFILEIMPORTTIME="1").stderr
+    assert "vigie.pipeline.pages" in imported
+    for heavy in ("jinja2", "matplotlib", "pyarrow"):
+        assert heavy not in imported, heavy
+
+
+@pytest.mark.parametrize("spoil", ["deleted", "cut", "outdated"])
+def test_a_missing_changed_or_outdated_page_is_made_again(project: Project, spoil: str) -> None:
+    page = page_of(project)
+    before = page.read_bytes()
+    if spoil == "deleted":
+        page.unlink()
+    elif spoil == "cut":
+        page.write_bytes(before[:1000])
+    else:
+        done = project.vigie("audit", "--lang", "en")
+        assert done.returncode == 0, done.stdout
+    assert len(skipped(project.run("--lang", "en"))) == 7
+    if spoil == "outdated":
+        assert "The last audit, part by part." in page.read_text("utf-8")
+    else:
+        assert page.read_bytes() == before
+
+
+def test_what_cannot_be_written_spoils_no_run(project: Project) -> None:
+    page = page_of(project)
+    page.unlink()
+    page.mkdir()
+    done = project.vigie("run", "--lang", "en")
+    assert done.returncode == 0, done.stderr
+    assert "The report could not be made" in done.stdout
+    assert "vigie report --mode dev" in done.stdout
+    page.rmdir()
+    project.run("--lang", "en")
+    assert page.is_file()
+
+
+def test_the_report_in_the_other_language_and_of_earlier_runs(project: Project) -> None:
+    done = project.vigie("report", "--lang", "fr")
+    assert (done.returncode, done.stdout.strip()) == (0, str(page_of(project).resolve()))
+    text = page_of(project).read_text("utf-8")
+    assert '<html lang="fr">' in text
+    first = runs_of(project)[0]
+    project.run("--lang", "en", "--force", "train", "evaluate", "predict")
+    said = project.run("--lang", "en", VIGIE_SEED="7")
+    assert "evaluate" not in skipped(said)
+    done = project.vigie("report", first, "--lang", "en")
+    assert done.returncode == 0, done.stderr
+    earlier = page_of(project, f"reports/report_dev_{first}.html")
+    assert done.stdout.strip() == str(earlier.resolve())
+    text = earlier.read_text("utf-8")
+    assert "a later run has replaced" in text
+    assert "list-data" not in text
+    assert stat.S_IMODE(earlier.stat().st_mode) == 0o600
+    now = page_of(project).read_text("utf-8")
+    assert "What changed since the run before" in now
+    assert re.search(r"<code>seed</code></th><td>42</td><td>7</td>", now)
+    done = project.vigie("report", "last", "--lang", "en")
+    assert done.stdout.strip() == str(page_of(project).resolve())
+
+
+def test_faults_are_named(project: Project, tmp_path: Path) -> None:
+    empty = Project(tmp_path / "empty")
+    for command in (["report"], ["runs", "--html"]):
+        done = empty.vigie(*command, "--lang", "en")
+        assert done.returncode == 3, done.stdout
+        assert "vigie run" in done.stderr
+    done = project.vigie("report", "last", "--mode", "prod", "--lang", "en")
+    assert done.returncode == 2
+    assert "is of mode dev" in done.stderr
+
+
+def test_the_index_of_all_runs(project: Project) -> None:
+    done = project.vigie("runs", "--html", "--lang", "en")
+    index = page_of(project, "reports/runs.html")
+    assert (done.returncode, done.stdout.strip()) == (0, str(index.resolve()))
+    text = index.read_text("utf-8")
+    for run_id in runs_of(project):
+        assert run_id in text
+    assert "seed: 42 → 7" in text
+    assert '<svg class="figure"' in text
+    assert 'href="report_dev.html"' in text
+
+
+def test_first_steps_alone_leave_no_page(tmp_path: Path) -> None:
+    made = Project(tmp_path / "project")
+    (tmp_path / "students.csv").write_text(students(100, seed=5, outcome=True), "utf-8")
+    made.vigie("init", str(tmp_path / "students.csv"), "--target", "result", "--positive", "fail")
+    said = made.run("--steps", "extract", "--lang", "en")
+    assert "could not be made" not in said
+    assert not page_of(made).exists()
