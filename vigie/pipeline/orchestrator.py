@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ from vigie.pipeline.lock import ProjectLock
 from vigie.pipeline.planner import Run
 from vigie.pipeline.record import RunRecord, read_git_state
 from vigie.pipeline.runner import Pipeline, RunResult, error_text, make_plan, run_plan
-from vigie.pipeline.step import Artifact, Step, StepContext
+from vigie.pipeline.step import Artifact, Reporter, Step, StepContext
 from vigie.settings import LoadedSettings, find_project, load_settings
 from vigie.verdict import Verdict
 
@@ -286,6 +287,7 @@ class _Session:
                     make_context=lambda step: self._context(step, pipeline),
                     observer=self.console,
                     record=record,
+                    beside=self._threads() > 1,
                 )
             except BaseException as error:
                 if record.content["status"] == "running":
@@ -371,7 +373,7 @@ class _Session:
             self._address = self.databases.enter_context(open_database(self.settings))
         return self._address
 
-    def _back_up_once(self) -> None:
+    def _back_up_once(self, reporter: Reporter) -> None:
         """Back the mode's tables up before this run replaces any, where that is asked for."""
         if self.backed_up or not self.settings.get(f"modes.{self.mode}.backup"):
             return
@@ -381,7 +383,7 @@ class _Session:
         address, schema = self.address(), self.paths.schema
         if not has_tables(address, schema):
             return
-        with self.console.progress(_("backing up"), None):
+        with reporter.progress(_("backing up"), None):
             backup = backup_schema(
                 address,
                 schema,
@@ -389,7 +391,7 @@ class _Session:
                 now=datetime.now(UTC),
                 keep=self.settings.get("retention.backups"),
             )
-        self.console.say(
+        reporter.say(
             _("backup of the present tables: {path} ({size:.1f} MB)").format(
                 path=backup.path.relative_to(self.paths.project), size=backup.bytes / 1e6
             )
@@ -471,7 +473,7 @@ class _Session:
     def _context(self, step: Step, pipeline: Pipeline) -> StepContext:
         services = {
             "dataset": self.dataset,
-            "threads": self.settings.get("engine.threads") or os.cpu_count() or 1,
+            "threads": self._threads(),
             "memory_limit": self.settings.get("engine.memory_limit") or default_memory_limit(),
             "spill": self.paths.state / "spill",
             "quarantine": self.paths.quarantine,
@@ -483,10 +485,13 @@ class _Session:
             "before_replacing": self._back_up_once,
             "schema": self.paths.schema,
             "settings": self.settings,
-            "later": self.to_run[self.to_run.index(step.name) + 1 :] if self.to_run else [],
+            "later": self._later(step),
             "accept": self.options.accept,
-            "fingerprint": lambda: _present_fingerprint(pipeline, step),
+            "fingerprint": cache(lambda: _present_fingerprint(pipeline, step)),
         }
+        if step.beside is not None:
+            # Of the files as they are now, and not by another thread.
+            services["fingerprint"]()
         return StepContext(
             step=step,
             project=self.paths.project,
@@ -496,6 +501,17 @@ class _Session:
             reporter=self.console,
             services=services,
         )
+
+    def _later(self, step: Step) -> list[str]:
+        """Return the steps whose imports a waiting step may begin: none where they run beside it."""
+        if not self.to_run or (step.beside is not None and self._threads() > 1):
+            return []
+        return self.to_run[self.to_run.index(step.name) + 1 :]
+
+    def _threads(self) -> int:
+        """Return how many threads the work may use."""
+        threads: int = self.settings.get("engine.threads") or os.cpu_count() or 1
+        return threads
 
     def _record(self, command: str) -> RunRecord:
         shown = {row.key: [row.value, str(row.origin)] for row in self.settings.rows()}

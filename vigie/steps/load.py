@@ -18,7 +18,7 @@ def run(context: StepContext) -> None:
     folder = context.input("clean").path
     summary = json.loads((folder / "summary.json").read_text("utf-8"))
     address = context.services["address"]()
-    context.services["before_replacing"]()
+    context.services["before_replacing"](context.reporter)
     with (
         context.progress(_("loading into PostgreSQL"), 1.0) as bar,
         ImportAhead(context.services["later"]) as ahead,
