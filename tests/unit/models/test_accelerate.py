@@ -50,7 +50,9 @@ def test_is_a_plain_forest_as_good_as_scikit_learns(
     X, label = rows  # noqa: N806
     assert type(forest) is RandomForestClassifier
     plain = RandomForestClassifier(**PARAMS, random_state=1).fit(X[:2000], label[:2000])
-    auc = [roc_auc_score(label[2000:], one.predict_proba(X[2000:])[:, 1]) for one in (forest, plain)]
+    auc = [
+        roc_auc_score(label[2000:], one.predict_proba(X[2000:])[:, 1]) for one in (forest, plain)
+    ]
     assert auc[0] > 0.85
     assert auc[0] == pytest.approx(auc[1], abs=0.02)
 
