@@ -503,7 +503,7 @@ class _Session:
         )
 
     def _later(self, step: Step) -> list[str]:
-        """Return the steps whose imports may begin while a step waits; not where they run beside."""
+        """Return the steps whose imports may begin while a step waits, unless they run beside."""
         if not self.to_run or (step.beside is not None and self._threads() > 1):
             return []
         return self.to_run[self.to_run.index(step.name) + 1 :]

@@ -2,8 +2,8 @@
 
 Everything but four things is the same, byte for byte, in every run on the same data: a model's
 metadata say when it was trained and how long that took, its copies in ``models/versions`` carry
-that time in their names, its card says both, and logs and run records tell what happened. The model file and the
-figures are stable.
+that time in their names, its card says both, and logs and run records tell what happened. The model
+file and the figures are stable.
 """
 
 from __future__ import annotations
