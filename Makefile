@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-.PHONY: run test test-examples faults fuzz lint format bench setup setup-dev lock messages golden \
+.PHONY: run test test-examples faults fuzz lint format bench bench-scale setup setup-dev lock messages golden \
 	reference docs docs-serve clean
 
 run: setup
@@ -50,6 +50,10 @@ format: setup-dev
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
+
+# How time and memory grow: BENCH_ARGS="--scales 0.1 1 10 30" takes as much disk as it says.
+bench-scale: setup-dev
+	$(BIN)/python -m benchmarks.scale $(BENCH_ARGS)
 
 setup: $(VENV)/.ready .env
 

@@ -41,18 +41,19 @@ def main() -> None:
     text, origin = read_declaration(options.dataset, Path.cwd())
     dataset = parse_dataset(text, origin)
     with _server(options.url) as address:
-        _execute(address, f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
-        results = {"load": _load(address, dataset, options.folder)}
-        results["reload"] = _load(address, dataset, options.folder)
+        execute(address, f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+        results = {"load": load_once(address, dataset, options.folder)}
+        results["reload"] = load_once(address, dataset, options.folder)
         if options.refill:
             where = quote(SCHEMA, options.table)
-            _execute(address, f"CREATE VIEW {SCHEMA}.bench AS SELECT * FROM {where}")
-            results["refill"] = _load(address, dataset, options.folder)
+            execute(address, f"CREATE VIEW {SCHEMA}.bench AS SELECT * FROM {where}")
+            results["refill"] = load_once(address, dataset, options.folder)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         results["peak"] = {"client_mb": round(peak)}
         results["state"] = _state(address)
-        results["psql"] = _psql(address, options.folder / f"{options.table}.parquet")
-        _execute(address, f"DROP SCHEMA {SCHEMA} CASCADE")
+        file = options.folder / f"{options.table}.parquet"
+        results["psql"] = {"seconds": round(psql_copy(address, file, SCHEMA), 2)}
+        execute(address, f"DROP SCHEMA {SCHEMA} CASCADE")
     print(json.dumps(results, indent=2))
 
 
@@ -65,7 +66,7 @@ def _server(url: str | None) -> Iterator[DatabaseAddress]:
         yield address
 
 
-def _load(address: DatabaseAddress, dataset: Dataset, folder: Path) -> dict[str, object]:
+def load_once(address: DatabaseAddress, dataset: Dataset, folder: Path) -> dict[str, object]:
     tables = {name: folder / f"{name}.parquet" for name in dataset.tables}
     started = time.perf_counter()
     report = load_tables(
@@ -78,7 +79,7 @@ def _load(address: DatabaseAddress, dataset: Dataset, folder: Path) -> dict[str,
         phases[name] = round(phases.get(name, 0.0) + seconds, 2)
     count = sum(report.rows.values())
     shown = {"seconds": round(total, 2), "row_count": count, "strategy": report.strategy}
-    return {**shown, **phases}
+    return {**shown, **phases, "phases": dict(report.seconds)}
 
 
 def _state(address: DatabaseAddress) -> dict[str, object]:
@@ -89,7 +90,8 @@ def _state(address: DatabaseAddress) -> dict[str, object]:
     return {"milliseconds": round((time.perf_counter() - started) * 1000, 1)}
 
 
-def _psql(address: DatabaseAddress, path: Path) -> dict[str, object]:
+def psql_copy(address: DatabaseAddress, path: Path, schema: str) -> float:
+    """Return the seconds that ``psql \\copy`` takes for a file's rows, from CSV, without keys."""
     import duckdb
 
     with tempfile.TemporaryDirectory() as folder:
@@ -102,18 +104,19 @@ def _psql(address: DatabaseAddress, path: Path) -> dict[str, object]:
                 f"{quote(name)} {kinds.get(str(kind), str(kind))}"
                 for name, kind in zip(rows.columns, rows.types, strict=True)
             )
-        _execute(address, f"CREATE TABLE {SCHEMA}.copied ({columns})")
-        command = f"\\copy {SCHEMA}.copied from '{csv}' csv header"
+        execute(address, f"DROP TABLE IF EXISTS {schema}.copied")
+        execute(address, f"CREATE TABLE {schema}.copied ({columns})")
+        command = f"\\copy {schema}.copied from '{csv}' csv header"
         started = time.perf_counter()
         subprocess.run(
             [find_binary("psql"), "".join(address.url()), "-qc", command],
             check=True,
             stdin=subprocess.DEVNULL,
         )
-        return {"seconds": round(time.perf_counter() - started, 2)}
+        return time.perf_counter() - started
 
 
-def _execute(address: DatabaseAddress, statement: str) -> None:
+def execute(address: DatabaseAddress, statement: str) -> None:
     import psycopg
 
     with psycopg.connect("".join(address.url()), autocommit=True) as connection:

@@ -232,6 +232,7 @@ class Model(Section):
     calibrate: Literal["isotonic", "sigmoid", False] = "sigmoid"
     tolerance: float = Field(default=0.005, ge=0, le=1)
     format: Literal["pkl", "skops"] = "pkl"
+    accelerated: bool = False
 
 
 class Watch(Section):

@@ -13,11 +13,15 @@ from vigie.i18n import _
 if TYPE_CHECKING:
     from vigie.pipeline.console import Console
 
+# Person numbers end there: 10 billion click rows.
+LARGEST_SCALE = 1000
+
 
 def sample(
     *,
     dataset: str = "oulad",
-    enrolments: int = 32_593,
+    enrolments: int | None = None,
+    scale: float | None = None,
     customers: int = 3_000,
     seed: int = 42,
     out: Path | None = None,
@@ -32,7 +36,9 @@ def sample(
     dataset
         oulad, or shop: customers, orders and returns, with a cut-off at each month's end.
     enrolments
-        oulad: how many enrolments; 32593 is the size of the real release.
+        oulad: how many enrolments (default: 32593, the size of the real release).
+    scale
+        oulad: the same in sizes of the real release: 10 makes ten times as many, 0.1 a tenth.
     customers
         shop: how many of them.
     seed
@@ -60,8 +66,9 @@ def sample(
             where="--dataset",
             fix=_("There are: {names}.").format(names="oulad shop"),
         )
+    size = _size(enrolments, scale)
     with console.progress(_("generating"), 1.0) as bar:
-        report = generate_sample(target, enrolments=enrolments, seed=seed, progress=bar.advance_to)
+        report = generate_sample(target, enrolments=size, seed=seed, progress=bar.advance_to)
     for table, rows in report.row_counts.items():
         console.line(f"   {table:<22} {rows:>12,}")
     console.line(
@@ -70,6 +77,27 @@ def sample(
         )
     )
     return ExitCode.OK
+
+
+def _size(enrolments: int | None, scale: float | None) -> int:
+    """Return how many enrolments are asked for, by one of the two ways to say it."""
+    from vigie.dataset.sample import FULL_SIZE
+
+    if scale is None:
+        return FULL_SIZE if enrolments is None else enrolments
+    if enrolments is not None:
+        raise UsageError(
+            _("--enrolments and --scale both say how many."),
+            where="--scale",
+            fix=_("Give one of them."),
+        )
+    if not 0 < scale <= LARGEST_SCALE:
+        raise UsageError(
+            _("A scale of {scale:g} is not to be had.").format(scale=scale),
+            where="--scale",
+            fix=_("Give a number above 0, {largest} at the most.").format(largest=LARGEST_SCALE),
+        )
+    return round(FULL_SIZE * scale)
 
 
 def _sample_shop(console: Console, target: Path, *, customers: int, seed: int) -> int:

@@ -322,7 +322,10 @@ def _give_identities(
             number += 1
     single = np.flatnonzero(person < 0)
     person[single] = number + np.arange(len(single))
-    ids = rng.choice(np.arange(3_733, 2_716_796), size=int(person.max()) + 1, replace=False)
+    persons = int(person.max()) + 1
+    # The real release's range, as long as a third of it suffices.
+    last = max(2_716_796, 3_733 + 3 * persons)
+    ids = rng.choice(np.arange(3_733, last), size=persons, replace=False)
     start = 0
     for one in presentations:
         one.ids = ids[person[start : start + one.size]]

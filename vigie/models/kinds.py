@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 FOREST, EXTRA_TREES = "random_forest", "extra_trees"
 BOOSTING, LOGISTIC = "hist_gradient_boosting", "logistic_regression"
+# A Random Forest too, grown by another library.
+ACCELERATED = "accelerated_random_forest"
 # These take the parameters of the mode, [modes.*] model_params.
-FORESTS = (FOREST, EXTRA_TREES)
+FORESTS = (FOREST, EXTRA_TREES, ACCELERATED)
 
 _PATHS = {
     FOREST: "sklearn.ensemble.RandomForestClassifier",

@@ -16,12 +16,14 @@ import numpy as np
 
 from vigie.errors import DataError, ModelError
 from vigie.i18n import _
+from vigie.models.accelerate import fit_forest
 from vigie.models.calibrate import CalibratedModel, Calibrator, Method
 from vigie.models.drift import make_reference
 from vigie.models.evaluate import point_metrics
 from vigie.models.explain import Explanation, explain
 from vigie.models.importance import permutation_importance
 from vigie.models.kinds import (
+    ACCELERATED,
     FOREST,
     FORESTS,
     LOGISTIC,
@@ -188,8 +190,10 @@ def fit_classifier(
     ModelError
         When scikit-learn refuses the parameters or the data.
     """
-    model = make_classifier(kind, params, seed=seed, threads=threads)
     try:
+        if kind == ACCELERATED:
+            return fit_forest(params, X, labels, seed=seed, threads=threads)
+        model = make_classifier(kind, params, seed=seed, threads=threads)
         model.fit(X, labels)
     except (ValueError, TypeError) as error:
         raise _refused(kind, error) from error

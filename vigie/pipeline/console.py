@@ -198,6 +198,11 @@ class Console:
         self.seconds[step.name] = 0.0
         self.skipped[step.name] = _("skipped, {why}").format(why=why)
 
+    def step_goes_on(self, step: Step) -> None:
+        """Show that a step goes on beside the next ones; its own lines come when it has ended."""
+        self.line("   " + _("goes on beside the next steps"))
+        LOGGER.debug("beside the next steps: %s", step.name)
+
     def step_finished(self, index: int, count: int, step: Step, outcome: Outcome) -> None:
         """Show how long a step took."""
         self.seconds[step.name] = outcome.seconds

@@ -66,6 +66,12 @@ def pipeline_steps(mode: str) -> tuple[Step, ...]:
             inputs=("clean",),
             outputs=("database",),
             params=("dataset.tables", "dataset.cohort"),
+            beside=(
+                "adbc_driver_postgresql.dbapi",
+                "psycopg.conninfo",
+                "pyarrow.parquet",
+                "vigie.data.backup",
+            ),
         ),
         Step(
             name="features",
@@ -96,6 +102,7 @@ def pipeline_steps(mode: str) -> tuple[Step, ...]:
                 "model.calibrate",
                 "model.tolerance",
                 "model.format",
+                "model.accelerated",
                 "evaluation.holdout",
                 "evaluation.holdout_share",
                 "evaluation.drop_repeaters",
@@ -137,6 +144,8 @@ def pipeline_steps(mode: str) -> tuple[Step, ...]:
                 "lang",
             ),
             libraries=("scikit-learn", "numpy"),
+            # Its table stands in the schema that load fills.
+            after=("load",),
         ),
     )
 

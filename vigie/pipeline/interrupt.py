@@ -9,12 +9,59 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from typing import TypeVar
 
 T = TypeVar("T")
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 1.2
+
+_beside: ContextVar[Beside | None] = ContextVar("vigie_beside", default=None)
+
+
+class Beside:
+    """Work in a thread of its own, begun now and waited for later.
+
+    Parameters
+    ----------
+    work
+        Runs in a copy of the present context (language and the like); keeps its own failures.
+    """
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.stop_requested = False
+        self._stops: list[Callable[[], None]] = []
+
+        def run() -> None:
+            _beside.set(self)
+            work()
+
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(run,), name="work", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._thread.is_alive()
+
+    def wait(self, seconds: float = POLL_SECONDS) -> None:
+        """Wait for its end, so long at the most."""
+        self._thread.join(seconds)
+
+    def stop(self) -> None:
+        """Ask the work to stop until it has, or patience ends."""
+        self.stop_requested = True
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while self._stops and self.is_running and time.monotonic() < give_up:
+            for stop in list(self._stops):
+                stop()
+            self.wait()
+
+    def heed(self, stop: Callable[[], None]) -> None:
+        """Call `stop` from now on where a stop is asked for."""
+        self._stops.append(stop)
 
 
 def run_interruptibly(work: Callable[[], T], *, stop: Callable[[], None] | None = None) -> T:
@@ -29,6 +76,9 @@ def run_interruptibly(work: Callable[[], T], *, stop: Callable[[], None] | None 
         begun is left to itself: the process is about to end, see ``vigie.cli.leave``.
     """
     if threading.current_thread() is not threading.main_thread():
+        beside = _beside.get()
+        if beside is not None and stop is not None:
+            beside.heed(stop)
         return work()
     results: list[T] = []
     failures: list[BaseException] = []
@@ -39,16 +89,14 @@ def run_interruptibly(work: Callable[[], T], *, stop: Callable[[], None] | None 
         except BaseException as error:
             failures.append(error)
 
-    thread = threading.Thread(target=copy_context().run, args=(run,), name="work", daemon=True)
-    thread.start()
+    running = Beside(run)
+    if stop is not None:
+        running.heed(stop)
     try:
-        while thread.is_alive():
-            thread.join(POLL_SECONDS)
+        while running.is_running:
+            running.wait()
     except BaseException:
-        give_up = time.monotonic() + PATIENCE_SECONDS
-        while stop is not None and thread.is_alive() and time.monotonic() < give_up:
-            stop()
-            thread.join(POLL_SECONDS)
+        running.stop()
         raise
     if failures:
         raise failures[0]

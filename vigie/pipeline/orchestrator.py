@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ from vigie.pipeline.runner import (
     run_plan,
     storage_error,
 )
-from vigie.pipeline.step import Artifact, Step, StepContext
+from vigie.pipeline.step import Artifact, Reporter, Step, StepContext
 from vigie.settings import LoadedSettings, find_project, load_settings
 from vigie.verdict import Verdict
 
@@ -340,6 +341,7 @@ class Session:
                     make_context=lambda step: self.context(step, pipeline),
                     observer=self.console,
                     record=record,
+                    beside=self._threads() > 1,
                 )
             except BaseException as error:
                 if record.content["status"] == "running":
@@ -448,7 +450,7 @@ class Session:
             self._address = self.databases.enter_context(open_database(self.settings))
         return self._address
 
-    def _back_up_once(self) -> None:
+    def _back_up_once(self, reporter: Reporter) -> None:
         """Back the mode's tables up before this run replaces any, where that is asked for."""
         if self.backed_up or not self.settings.get(f"modes.{self.mode}.backup"):
             return
@@ -458,7 +460,7 @@ class Session:
         address, schema = self.address(), self.paths.schema
         if not has_tables(address, schema):
             return
-        with self.console.progress(_("backing up"), None):
+        with reporter.progress(_("backing up"), None):
             backup = backup_schema(
                 address,
                 schema,
@@ -466,7 +468,7 @@ class Session:
                 now=datetime.now(UTC),
                 keep=self.settings.get("retention.backups"),
             )
-        self.console.say(
+        reporter.say(
             _("backup of the present tables: {path} ({size:.1f} MB)").format(
                 path=backup.path.relative_to(self.paths.project), size=backup.bytes / 1e6
             )
@@ -551,7 +553,7 @@ class Session:
 
     def context(self, step: Step, pipeline: Pipeline) -> StepContext:
         """Return what a step may see."""
-        services = {
+        services: dict[str, Any] = {
             "dataset": self.dataset,
             "threads": self._threads(),
             "place": self._place(),
@@ -566,10 +568,13 @@ class Session:
             "before_replacing": self._back_up_once,
             "schema": self.paths.schema,
             "settings": self.settings,
-            "later": self.to_run[self.to_run.index(step.name) + 1 :] if self.to_run else [],
+            "later": self._later(step),
             "accept": self.options.accept,
-            "fingerprint": lambda: _present_fingerprint(pipeline, step),
+            "fingerprint": cache(lambda: _present_fingerprint(pipeline, step)),
         }
+        if step.beside is not None:
+            # Of the files as they are now, and not by another thread.
+            services["fingerprint"]()
         return StepContext(
             step=step,
             project=self.paths.project,
@@ -579,6 +584,12 @@ class Session:
             reporter=self.console,
             services=services,
         )
+
+    def _later(self, step: Step) -> list[str]:
+        """Return the steps whose imports may begin while a step waits, unless they run beside."""
+        if not self.to_run or (step.beside is not None and self._threads() > 1):
+            return []
+        return self.to_run[self.to_run.index(step.name) + 1 :]
 
     def _record(self, command: str) -> RunRecord:
         # In one language, whatever the run's: else every setting would differ from run to run.

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import os
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,12 +20,13 @@ from typing import Any, Protocol
 from vigie.errors import ArtifactMissing, ExitCode, VigieError
 from vigie.i18n import _
 from vigie.pipeline.fingerprint import Fingerprint, fingerprint, library_versions
+from vigie.pipeline.interrupt import Beside
 from vigie.pipeline.ledger import Ledger, Outcome, Status
 from vigie.pipeline.planner import Blocked, Decision, Plan, Run, Skip, decide, makers_of, plan
 from vigie.pipeline.planner import ancestors as steps_before
 from vigie.pipeline.reasons import Reason, UpToDate
 from vigie.pipeline.record import RunRecord
-from vigie.pipeline.step import Artifact, Step, StepContext
+from vigie.pipeline.step import Artifact, LaterReporter, Step, StepContext
 
 _NO_SPACE = os.strerror(errno.ENOSPC)
 Versions = Callable[[Iterable[str]], Mapping[str, str | None]]
@@ -74,6 +77,10 @@ class RunObserver(Protocol):
 
     def step_skipped(self, index: int, count: int, step: Step, reasons: Sequence[UpToDate]) -> None:
         """Hear that a step has nothing to do."""
+        ...
+
+    def step_goes_on(self, step: Step) -> None:
+        """Hear that a step that has begun goes on beside the next ones."""
         ...
 
     def step_finished(self, index: int, count: int, step: Step, outcome: Outcome) -> None:
@@ -155,11 +162,15 @@ def run_plan(
     make_context: Callable[[Step], StepContext],
     observer: RunObserver,
     record: RunRecord | None = None,
+    beside: bool = False,
 ) -> RunResult:
     """Carry `plan` out.
 
     Each step is decided again when its turn comes: what an earlier step made anew may be what it
     was before, and then the cascade ends there.
+
+    A step that goes on beside others and fails stops the run when the step that runs meanwhile
+    has ended; one that fails meanwhile lets it end as well. Nothing that was done is lost.
 
     Parameters
     ----------
@@ -169,6 +180,8 @@ def run_plan(
         Gives a step what it may see; called right before it runs.
     record
         Is kept up to date, but not closed when all went well: the caller may have more to do.
+    beside
+        Whether steps that may go on beside later ones do.
 
     Raises
     ------
@@ -183,9 +196,29 @@ def run_plan(
     if plan.blocked:
         raise _close_as_failed(record, _blocked_error(plan.blocked))
     run = _Run(pipeline, run_id, make_context, observer, record, len(plan.decisions))
-    for index, planned in enumerate(plan.decisions, start=1):
-        run.take(index, pipeline.step(planned.step), forced=planned.step in plan.forced)
+    runs = [one.step for one in plan.decisions if isinstance(one, Run)]
+    try:
+        for index, planned in enumerate(plan.decisions, start=1):
+            step = pipeline.step(planned.step)
+            others = beside and step.beside is not None and planned.step in runs[:-1]
+            run.take(index, step, forced=planned.step in plan.forced, beside=others)
+        run.join_all()
+    except BaseException as error:
+        run.let_go(error)
+        raise
     return RunResult(tuple(run.decisions), tuple(run.outcomes), tuple(run.warnings))
+
+
+@dataclass(slots=True)
+class _GoingOn:
+    """A step that runs beside later ones."""
+
+    index: int
+    step: Step
+    speech: LaterReporter
+    work: Beside | None = None
+    done: Outcome | None = None
+    stopped: StepStopped | None = None
 
 
 @dataclass(slots=True)
@@ -201,29 +234,38 @@ class _Run:
     decisions: list[Decision] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    going_on: list[_GoingOn] = field(default_factory=list)
+    # Held by whoever writes the ledger or the record: a step beside others does, when it ends.
+    books: threading.RLock = field(default_factory=threading.RLock)
 
-    def take(self, index: int, step: Step, *, forced: bool) -> None:
+    def take(self, index: int, step: Step, *, forced: bool, beside: bool) -> None:
         """Decide for a step whose turn has come, and run it if so decided."""
+        self._join(
+            one
+            for one in self.going_on
+            if one.step.name in step.after or set(one.step.outputs) & set(step.inputs)
+        )
+        self._join([one for one in self.going_on if one.work and not one.work.is_running])
         try:
             states = _read_states(self.pipeline, (*step.inputs, *step.outputs), {})
             present = _fingerprint(self.pipeline, step, states)
         except BaseException as error:
             # Nothing ran, so there is nothing for the ledger; the caller still learns where.
             stopped = self._stopped(step, error)
-            if self.record is not None:
-                self.record.end(stopped.status, error=error_text(stopped.cause))
+            self._end_record(stopped)
             raise stopped from error
-        decision = decide(
-            step,
-            present=present,
-            states=states,
-            ledger=self.pipeline.ledger,
-            makers=makers_of(self.pipeline.steps),
-            forced=forced,
-        )
-        self.decisions.append(decision)
-        if self.record is not None:
-            self.record.step_decided(decision)
+        with self.books:
+            decision = decide(
+                step,
+                present=present,
+                states=states,
+                ledger=self.pipeline.ledger,
+                makers=makers_of(self.pipeline.steps),
+                forced=forced,
+            )
+            self.decisions.append(decision)
+            if self.record is not None:
+                self.record.step_decided(decision)
         match decision:
             case Blocked():
                 raise _close_as_failed(self.record, _blocked_error([decision]))
@@ -231,51 +273,171 @@ class _Run:
                 self.observer.step_skipped(index, self.count, step, reasons)
             case Run(reasons=reasons):
                 self.observer.step_started(index, self.count, step, reasons)
-                self._run(index, step, present)
+                if beside:
+                    self._begin(index, step, present)
+                else:
+                    self._run(index, step, present)
+
+    def join_all(self) -> None:
+        """Wait for every step that still goes on."""
+        self._join(list(self.going_on))
+
+    def let_go(self, error: BaseException) -> None:
+        """End what goes on when the run does: let it finish after a failure, else stop it."""
+        for one in list(self.going_on):
+            assert one.work is not None
+            if isinstance(error, Exception) and not _is_interrupt(error):
+                with contextlib.suppress(StepStopped):
+                    self._join([one])
+            else:
+                one.work.stop()
 
     def _run(self, index: int, step: Step, present: Fingerprint) -> None:
-        started, clock = datetime.now(UTC), time.perf_counter()
         context: StepContext | None = None
-
-        def outcome(status: Status, **more: Any) -> Outcome:
-            return Outcome(
-                run_id=self.run_id,
-                step=step.name,
-                status=status,
-                started=started.isoformat(timespec="milliseconds"),
-                finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
-                seconds=time.perf_counter() - clock,
-                fingerprint=present,
-                facts=context.facts if context else {},
-                **more,
-            )
-
+        started = _Started()
         try:
             context = self.make_context(step)
-            step.run(context)
-            done = outcome(Status.SUCCESS, outputs=_made(self.pipeline, step))
-            self.pipeline.ledger.append(done)
+            done = self._carry_out(step, present, context, started)
         except BaseException as error:
             stopped = self._stopped(step, error)
-            failed = outcome(stopped.status, error=error_text(stopped.cause))
+            failed = self._keep_failure(stopped, present, context, started)
+            self._end_record(stopped)
+            self.observer.step_stopped(index, self.count, step, failed)
+            raise stopped from error
+        self._keep_success(done, context)
+        self.observer.step_finished(index, self.count, step, done)
+
+    def _begin(self, index: int, step: Step, present: Fingerprint) -> None:
+        """Start a step that goes on beside the next ones."""
+        for module in step.beside or ():
+            # Whoever really needs it says what is wrong with it.
+            with contextlib.suppress(Exception):
+                importlib.import_module(module)
+        context = self.make_context(step)
+        speech = LaterReporter(context.reporter)
+        context.reporter = speech
+        one = _GoingOn(index, step, speech)
+        started = _Started()
+
+        def work() -> None:
+            try:
+                done = self._carry_out(step, present, context, started)
+            except BaseException as error:
+                asked = one.work is not None and one.work.stop_requested
+                one.stopped = self._stopped(step, KeyboardInterrupt() if asked else error)
+                one.stopped.__cause__ = error
+                one.done = self._keep_failure(one.stopped, present, context, started)
+                return
+            self._keep_success(done, context)
+            one.done = done
+
+        self.going_on.append(one)
+        self.observer.step_goes_on(step)
+        one.work = Beside(work)
+
+    def _join(self, ones: Iterable[_GoingOn]) -> None:
+        """Wait for steps that go on, and tell how they ended.
+
+        Raises
+        ------
+        StepStopped
+            When one of them did not end well.
+        """
+        for one in list(ones):
+            work = one.work
+            assert work is not None
+            if work.is_running:
+                with one.speech.shown_live() as show:
+                    while work.is_running:
+                        work.wait()
+                        show()
+            self.going_on.remove(one)
+            one.speech.speak()
+            assert one.done is not None
+            if one.stopped is not None:
+                self._end_record(one.stopped)
+                self.observer.step_stopped(one.index, self.count, one.step, one.done)
+                raise one.stopped
+            self.observer.step_finished(one.index, self.count, one.step, one.done)
+
+    def _carry_out(
+        self, step: Step, present: Fingerprint, context: StepContext, started: _Started
+    ) -> Outcome:
+        step.run(context)
+        outputs = _made(self.pipeline, step)
+        done = self._outcome(step, Status.SUCCESS, present, context, started, outputs=outputs)
+        with self.books:
+            self.pipeline.ledger.append(done)
+        return done
+
+    def _keep_success(self, done: Outcome, context: StepContext) -> None:
+        with self.books:
+            self.outcomes.append(done)
+            self.warnings += context.warnings
+            if self.record is not None:
+                self.record.step_ended(done, context.warnings)
+
+    def _keep_failure(
+        self,
+        stopped: StepStopped,
+        present: Fingerprint,
+        context: StepContext | None,
+        started: _Started,
+    ) -> Outcome:
+        step = self.pipeline.step(stopped.step)
+        failed = self._outcome(
+            step, stopped.status, present, context, started, error=error_text(stopped.cause)
+        )
+        with self.books:
             # The disk may be full: that must not hide why the step stopped.
             with contextlib.suppress(OSError, VigieError, TypeError, ValueError):
                 self.pipeline.ledger.append(failed)
             if self.record is not None:
                 self.record.step_ended(failed, context.warnings if context else [])
-                self.record.end(stopped.status, error=failed.error)
-            self.observer.step_stopped(index, self.count, step, failed)
-            raise stopped from error
-        self.outcomes.append(done)
-        self.warnings += context.warnings
+        return failed
+
+    def _outcome(
+        self,
+        step: Step,
+        status: Status,
+        present: Fingerprint,
+        context: StepContext | None,
+        started: _Started,
+        **more: Any,
+    ) -> Outcome:
+        return Outcome(
+            run_id=self.run_id,
+            step=step.name,
+            status=status,
+            started=started.at.isoformat(timespec="milliseconds"),
+            finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            seconds=time.perf_counter() - started.clock,
+            fingerprint=present,
+            facts=context.facts if context else {},
+            **more,
+        )
+
+    def _end_record(self, stopped: StepStopped) -> None:
         if self.record is not None:
-            self.record.step_ended(done, context.warnings)
-        self.observer.step_finished(index, self.count, step, done)
+            with self.books:
+                self.record.end(stopped.status, error=error_text(stopped.cause))
 
     def _stopped(self, step: Step, error: BaseException) -> StepStopped:
         status = Status.FAILED if isinstance(error, Exception) else Status.INTERRUPTED
         cause = storage_error(error) or error
         return StepStopped(step.name, status, cause)
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """When a step began, by the calendar and by the clock that measures."""
+
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: float = field(default_factory=time.perf_counter)
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    return isinstance(error, StepStopped) and error.status == Status.INTERRUPTED
 
 
 def storage_error(error: BaseException) -> VigieError | None:

@@ -8,8 +8,8 @@ a stale result later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -62,6 +62,55 @@ class Reporter(Protocol):
         ...
 
 
+class LaterReporter:
+    """Keeps what a step says that runs beside others, until its turn to speak comes.
+
+    Parameters
+    ----------
+    reporter
+        Who says it then.
+    """
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+        self._kept: list[tuple[Callable[[str], None], str]] = []
+        self._description, self._done = "", 0.0
+        self._total: float | None = None
+        self._unit: str | None = None
+
+    def say(self, message: str) -> None:
+        """Keep something worth knowing."""
+        self._kept.append((self.reporter.say, message))
+
+    def warn(self, message: str) -> None:
+        """Keep something that may make the result worse than it looks."""
+        self._kept.append((self.reporter.warn, message))
+
+    @contextmanager
+    def progress(
+        self, description: str, total: float | None, unit: str | None = None
+    ) -> Iterator[ProgressBar]:
+        """Remember how far the work is."""
+        self._description, self._total, self._unit, self._done = description, total, unit, 0.0
+        yield self
+
+    def advance_to(self, done: float) -> None:
+        """Remember that so much is done."""
+        self._done = done
+
+    @contextmanager
+    def shown_live(self) -> Iterator[Callable[[], None]]:
+        """Show progress while somebody waits for the work; what is yielded shows where it is."""
+        with self.reporter.progress(self._description, self._total, self._unit) as bar:
+            yield lambda: bar.advance_to(self._done)
+
+    def speak(self) -> None:
+        """Say all that was kept."""
+        for say, message in self._kept:
+            say(message)
+        self._kept.clear()
+
+
 class UndeclaredName(KeyError):
     """A step asked for a name that it did not declare: a fault in the step, never the user's."""
 
@@ -89,6 +138,12 @@ class Step:
         Distributions whose version decides the result, ``"scikit-learn"``.
     version
         Raised by hand when the same code must be taken for different work.
+    beside
+        Not None where later steps may run at the same time: what they need stands before this
+        step runs. Names the modules to import before it starts, since two threads that import one
+        package at once can see each other's half-made modules.
+    after
+        Steps that must have ended before this one runs, though it reads nothing of theirs.
     """
 
     name: str
@@ -100,6 +155,8 @@ class Step:
     modules: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     version: int = 1
+    beside: tuple[str, ...] | None = None
+    after: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

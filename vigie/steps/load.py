@@ -18,8 +18,8 @@ def run(context: StepContext) -> None:
     folder = context.input("clean").path
     summary = json.loads((folder / "summary.json").read_text("utf-8"))
     address = context.services["address"]()
-    context.services["before_replacing"]()
     total = sum(summary["rows"].values()) + summary["cohort"]
+    context.services["before_replacing"](context.reporter)
     with (
         context.progress(_("loading into PostgreSQL"), total, "rows") as bar,
         ImportAhead(context.services["later"]) as ahead,

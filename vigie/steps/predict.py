@@ -73,7 +73,7 @@ def run(context: StepContext) -> None:
             cutoff_days=matrix.metadata["cutoff_days"],
         )
         address = context.services["address"]()
-        context.services["before_replacing"]()
+        context.services["before_replacing"](context.reporter)
         load_predictions(
             address,
             context.services["schema"],

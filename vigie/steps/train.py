@@ -35,10 +35,18 @@ class _Own:
     params: dict[str, Any]
     calibrate: Method | None
     n_splits: int
+    accelerated: bool
+
+    @property
+    def grown_as(self) -> str:
+        """The kind by what fits it."""
+        from vigie.models.kinds import ACCELERATED
+
+        return ACCELERATED if self.accelerated else self.kind
 
     @classmethod
     def of(cls, context: StepContext) -> _Own:
-        from vigie.models.kinds import kind_params
+        from vigie.models.kinds import FOREST, kind_params
 
         kind = context.param("model.kind")
         given = context.param(f"modes.{context.mode}.model_params")
@@ -47,6 +55,7 @@ class _Own:
             kind_params(kind, given, context.param("model.params")),
             context.param("model.calibrate") or None,
             context.param(f"modes.{context.mode}.n_splits_cv"),
+            context.param("model.accelerated") and kind == FOREST,
         )
 
 
@@ -68,7 +77,7 @@ def run(context: StepContext) -> None:
             matrix.labels,
             matrix.keys[GROUP_COLUMN].to_numpy(),
             matrix.keys["period"].to_numpy(),
-            kind=own.kind,
+            kind=own.grown_as,
             params=own.params,
             calibrate=own.calibrate,
             **division_settings(context, matrix),
@@ -142,6 +151,10 @@ def _metadata(
     metadata["counts"] |= {
         name: matrix.metadata["counts"][name] for name in ("eligible", "cohort", "known_bad")
     }
+    if own.accelerated:
+        from vigie.models.accelerate import library_version
+
+        metadata["accelerated"] = library_version()
     metadata["vocabulary"] = matrix.metadata["vocabulary"]
     metadata["matrix_sha256"] = matrix.sha256()
     return metadata

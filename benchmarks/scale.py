@@ -1,0 +1,150 @@
+"""How time and memory grow with the data: ``make bench-scale``.
+
+OULAD-shaped data of several sizes are generated, and one ``prod`` run is made of each, tables in
+PostgreSQL included, with ``[engine] memory_limit``; beside it stands the guide's approach in pandas
+(``guide_baseline.py``). Each size is measured once: the larger ones take minutes, and what counts
+is how the figures grow. The table goes to ``benchmarks/SCALE.md``.
+
+    make bench-scale BENCH_ARGS="--scales 0.1 1 10 --memory-limit 2GB"
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from benchmarks.run import ROOT, SHARED_BUFFERS_MB, measure, step_seconds, vigie
+
+RESULTS = Path(__file__).parent / "SCALE.md"
+# Above this the guide's approach does not fit into this machine's memory.
+LARGEST_BASELINE = 1.0
+# Where a table's CSV, Parquet, PostgreSQL and temporary files stand at the same time.
+DISK_PER_SCALE_GB = 2.6
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """What one size took."""
+
+    scale: float
+    click_rows: int
+    csv_mb: float
+    generated_seconds: float
+    generated_mb: float
+    seconds: float
+    peak_mb: float
+    steps: dict[str, float]
+    baseline: dict[str, float] | None
+
+    def row(self) -> str:
+        """Return the row of the table."""
+        steps = " / ".join(f"{self.steps.get(name, 0):.1f}" for name in STEPS)
+        beside = "stops: memory" if self.scale > LARGEST_BASELINE else "–"
+        if self.baseline:
+            beside = f"{self.baseline['seconds']:.0f} s, {self.baseline['peak_mb']:,.0f} MB"
+        return (
+            f"| {self.scale:g} | {self.click_rows / 1e6:,.1f} M | {self.csv_mb:,.0f} MB "
+            f"| {self.generated_seconds:.0f} s, {self.generated_mb:,.0f} MB | {self.seconds:.0f} s "
+            f"| {self.peak_mb:,.0f} MB | {steps} | {beside} |"
+        )
+
+
+STEPS = ("extract", "transform", "load", "features", "train", "evaluate", "predict")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--scales", type=float, nargs="+", default=[0.1, 1.0, 10.0])
+    parser.add_argument("--memory-limit", default="2GB")
+    parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
+    options = parser.parse_args()
+    os.environ["PYTHONPATH"] = str(ROOT)
+    found = []
+    with tempfile.TemporaryDirectory(prefix="vigie-scale-", dir=options.folder) as folder:
+        for scale in options.scales:
+            free = shutil.disk_usage(folder).free / 1e9
+            if free < scale * DISK_PER_SCALE_GB:
+                print(f"scale {scale:g}: {free:.0f} GB free are too few, left out")
+                continue
+            found.append(measure_scale(Path(folder), scale, options.memory_limit))
+            print(found[-1].row(), flush=True)
+    RESULTS.write_text(as_markdown(found, options.memory_limit), "utf-8")
+    return 0
+
+
+def measure_scale(folder: Path, scale: float, memory_limit: str) -> Grown:
+    project = folder / f"scale-{scale:g}"
+    raw = project / "data" / "raw"
+    raw.mkdir(parents=True)
+    made = measure(
+        vigie("sample", "--scale", str(scale), "--out", str(raw)), project, with_memory=True
+    )
+    csv_bytes = sum(file.stat().st_size for file in raw.glob("*.csv"))
+    (project / "vigie.toml").write_text(f'[engine]\nmemory_limit = "{memory_limit}"\n', "utf-8")
+    run = measure(vigie("run", "--mode", "prod"), project, with_memory=True)
+    newest = max((project / ".vigie" / "runs").glob("*.json"))
+    facts = json.loads(newest.read_text("utf-8"))["steps"]["extract"]["facts"]
+    grown = Grown(
+        scale,
+        facts["rows"]["student_vle"],
+        csv_bytes / 1e6,
+        made[0],
+        made[1],
+        run[0],
+        run[1] + SHARED_BUFFERS_MB,
+        step_seconds(project),
+        baseline(project, raw) if scale <= LARGEST_BASELINE else None,
+    )
+    shutil.rmtree(project)
+    return grown
+
+
+def baseline(project: Path, raw: Path) -> dict[str, float]:
+    """Run the guide's approach on the same files, into the same server."""
+    measure(vigie("db", "start"), project)
+    try:
+        url = subprocess.run(
+            vigie("db", "url"), cwd=project, check=True, capture_output=True, text=True
+        ).stdout.strip()
+        command = [sys.executable, "-m", "benchmarks.guide_baseline", str(raw), url]
+        seconds, peak, output = measure(command, project, with_memory=True)
+    finally:
+        measure(vigie("db", "stop"), project)
+    return {**json.loads(output.splitlines()[-1]), "seconds": seconds, "peak_mb": peak}
+
+
+def as_markdown(found: list[Grown], memory_limit: str) -> str:
+    lines = [
+        "# How time and memory grow",
+        "",
+        (
+            f"Measured {datetime.now(UTC):%Y-%m-%d} on generated OULAD-shaped data, "
+            f"{os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, Python "
+            f'{platform.python_version()}, `[engine] memory_limit = "{memory_limit}"`; one run '
+            "each. Made by `make bench-scale`. Peak memory is that of all processes of the run, "
+            "the database server's included. Steps that go on beside others overlap."
+        ),
+        "",
+        (
+            "| scale | clicks | CSV | generated in, peak | `prod`, cold | peak memory "
+            f"| seconds of {' / '.join(STEPS)} | the guide's approach in pandas |"
+        ),
+        "|---|---|---|---|---|---|---|---|",
+        *(one.row() for one in found),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
