@@ -24,7 +24,7 @@ from vigie.dataset.spec import (
     RatioFeature,
     cohort_column,
 )
-from vigie.engine import materialized, quote_name, with_expressions
+from vigie.engine import materialized, query, quote_name, with_expressions
 from vigie.errors import DeclarationError
 from vigie.features.feature import Feature, aggregate_label, feature_name, label_of_category, slug
 from vigie.features.vocabulary import Vocabulary
@@ -137,7 +137,7 @@ def _side_by_side(
         )
     backend = ibis.get_backend(tables[0])
     sql = f"SELECT {', '.join(wanted)} FROM {joins}"
-    return materialized(backend.sql(sql, dialect="duckdb"))
+    return materialized(query(backend, sql))
 
 
 def _attributes(
