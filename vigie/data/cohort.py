@@ -70,9 +70,7 @@ def make_cohort(
     cohort = dataset.cohort
     for name in dataset.tables:
         # Under their own names, for the declaration's expressions.
-        engine.make_view(
-            quote_name(name), f"SELECT * EXCLUDE ({ORDER}) FROM {clean_view(name)}"
-        )
+        engine.make_view(quote_name(name), f"SELECT * EXCLUDE ({ORDER}) FROM {clean_view(name)}")
     first_reason = " ".join(
         f"WHEN {one.when} THEN {quote_text(one.reason)}" for one in cohort.exclude
     )
@@ -108,7 +106,8 @@ def make_cohort(
     _make_declared(
         engine,
         COHORT,
-        f"SELECT CAST(row_number() OVER (ORDER BY {key}) - 1 AS INTEGER) AS cohort_id, {key}, {CUTOFF}, "
+        f"SELECT CAST(row_number() OVER (ORDER BY {key}) - 1 AS INTEGER) AS cohort_id, {key}, "
+        f"{CUTOFF}, "
         f"vigie_label AS label, vigie_group AS group_key, vigie_period AS period"
         f"{attributes}{_reported(dataset)} "
         "FROM vigie_candidates WHERE vigie_excluded IS NULL",

@@ -325,6 +325,7 @@ def typed_value(value: str, column: Column) -> str:
 
 
 def type_reason(column: Column) -> str:
+    """Return what is said of a value that doesn't fit the declared type."""
     return {
         "integer": _("not a whole number"),
         "day": _("not a day number"),
@@ -336,6 +337,7 @@ def type_reason(column: Column) -> str:
 
 
 def misfit(quoted: str, typed: str, column: Column) -> str:
+    """Return when a text doesn't fit: `typed` is the SQL of its value in the declared type."""
     misfit = f"{quoted} IS NOT NULL AND {typed} IS NULL"
     if column.type in ("integer", "day"):
         # The cast rounds 1.5 to 2; a whole number written as 18.0 or 1e3 is accepted.
@@ -344,6 +346,7 @@ def misfit(quoted: str, typed: str, column: Column) -> str:
 
 
 def bounds(value: str, column: Column) -> list[tuple[str, str]]:
+    """Return what else is declared of a value: each a reason, and when it holds."""
     faults = []
     if column.required:
         faults.append((_("is missing"), f"{value} IS NULL"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,10 @@ class _Part:
     header: Header
     verdicts: Verdicts
     blocks: list[tuple[int, int, int]]
-    result: ReadResult
-    closely: bool
-    dirty: set[int]
-    wide: set[str]
+    result: ReadResult = dataclass_field(default_factory=lambda: ReadResult(0))
+    closely: bool = False
+    dirty: set[int] = dataclass_field(default_factory=set)
+    wide: set[str] = dataclass_field(default_factory=set)
 
 
 def extract_on_spark(
@@ -122,7 +123,7 @@ def _parse(session: Any, file: SparkFile, table: Table, view: str) -> _Part:
     keep(session, _parsed(session, file.url, header, fields, table), view)
     blocks = _blocks(session, view, file.shown, table)
     verdicts = judge_odd_texts(_odd_texts(session, view, file.shown), fields, table)
-    part = _Part(view, header, verdicts, blocks, ReadResult(0), closely=False, dirty=set(), wide=set())
+    part = _Part(view, header, verdicts, blocks)
     _judge_rows(session, part, table)
     return part
 
@@ -143,8 +144,8 @@ def _only_duckdb(what: str, where: str) -> DataError:
         what,
         where=where,
         fix=_(
-            "Write the file as UTF-8 with one line for each row, or extract with DuckDB, which reads "
-            'it as it is: [engine] name = "duckdb".'
+            "Write the file as UTF-8 with one line for each row, or extract with DuckDB, which "
+            'reads it as it is: [engine] name = "duckdb".'
         ),
     )
 
@@ -208,7 +209,7 @@ def _text(number: int) -> str:
 
 
 def _with_values(taken: Any, header: Header, fields: Sequence[sql.Field], table: Table) -> Any:
-    """Return typed values where they are plain, odd texts otherwise, and lines that are in doubt."""
+    """Return values where texts are plain, odd texts otherwise, and lines that are in doubt."""
     values, odd, doubts = [], [], [f"{sql.KIND} NOT IN ('row', 'blank')"]
     for number, field in enumerate(fields):
         text, name = sql.number_text_sql(_text(number), field), sql.name_of(field.name)
@@ -221,7 +222,8 @@ def _with_values(taken: Any, header: Header, fields: Sequence[sql.Field], table:
             doubts.append(f"abs({name}) > 2147483647")
     places = {field.position: number for number, field in enumerate(fields)}
     shown = ", ".join(f"coalesce({_text(places[at])}, '')" for at in sorted(places))
-    doubt = f"{sql.KIND} <> 'header' AND coalesce({' OR '.join(f'({one})' for one in doubts)}, false)"
+    any_doubt = " OR ".join(f"({one})" for one in doubts)
+    doubt = f"{sql.KIND} <> 'header' AND coalesce({any_doubt}, false)"
     return (
         taken.selectExpr("*", *values)
         .selectExpr(
@@ -281,7 +283,7 @@ def _first_line_of(session: Any, view: str, kind: str, blocks: list[tuple[int, i
         f"SELECT {sql.BLOCK}, {sql.PLACE} FROM {view} WHERE {sql.KIND} = '{kind}' "
         f"ORDER BY {sql.BLOCK}, {sql.PLACE} LIMIT 1"
     ).collect()[0]
-    return _line_numbers(blocks)[row[0]] + row[1]
+    return _line_numbers(blocks)[row[0]] + int(row[1])
 
 
 def _line_numbers(blocks: list[tuple[int, int, int]]) -> dict[int, int]:
@@ -316,7 +318,11 @@ def _judge_rows(session: Any, part: _Part, table: Table) -> None:
     uncastable, misfit, close = verdicts.fault_cases(table)
     broken = f"{sql.KIND} <> 'row'"
     judged = doubtful.selectExpr(
-        sql.BLOCK, sql.PLACE, sql.KIND, sql.LINE, "vigie_shown",
+        sql.BLOCK,
+        sql.PLACE,
+        sql.KIND,
+        sql.LINE,
+        "vigie_shown",
         f"IF({broken}, NULL, {uncastable}) AS vigie_cast",
         f"IF({broken}, false, {misfit}) AS vigie_misfit",
         f"IF({broken}, NULL, {close}) AS vigie_close",

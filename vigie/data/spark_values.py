@@ -32,7 +32,7 @@ class Verdicts:
     odd: dict[int, pa.Table] = field(default_factory=dict)
 
     def resolved(self, session: Any, rows: Any) -> Any:
-        """Return rows with the values that DuckDB gave their odd texts, and what it said of them."""
+        """Return rows with the values of their odd texts, and what DuckDB said of these."""
         from pyspark.sql import functions as f
 
         for number, table in self.odd.items():
@@ -43,11 +43,15 @@ class Verdicts:
             )
             text = f.expr(f"get(filter({sql.ODD}, x -> x.c = {number}), 0).t")
             kept = [sql.name_of(one) for one in rows.columns if sql.name_of(one) != name]
-            rows = rows.join(f.broadcast(said), text == said[f"vigie_t_{number}"], "left").selectExpr(
+            rows = rows.join(
+                f.broadcast(said), text == said[f"vigie_t_{number}"], "left"
+            ).selectExpr(
                 *kept,
                 f"coalesce({name}, vigie_v_{number}) AS {name}",
-                *(f"coalesce(vigie_{one}_{number}, false) AS vigie_{one}_{number}"
-                  for one in names[2:]),
+                *(
+                    f"coalesce(vigie_{one}_{number}, false) AS vigie_{one}_{number}"
+                    for one in names[2:]
+                ),
             )
         return rows
 
@@ -57,11 +61,13 @@ class Verdicts:
         The number of the first column that holds no number (NULL without one); whether a value
         parses but doesn't fit; the number of the first fault of a close look (NULL without one).
         """
-        uncastable, parses, close = [], ["false"], []
+        parses, close = ["false"], []
         in_file = sorted(range(len(self.fields)), key=lambda one: self.fields[one].position)
-        for number in in_file:
-            if number in self.odd and self.fields[number].type in _NUMBERS:
-                uncastable.append(f"WHEN vigie_uncastable_{number} THEN {number}")
+        uncastable = [
+            f"WHEN vigie_uncastable_{number} THEN {number}"
+            for number in in_file
+            if number in self.odd and self.fields[number].type in _NUMBERS
+        ]
         faults = 0
         for number, (name, column) in enumerate(table.columns.items()):
             value = sql.name_of(name)

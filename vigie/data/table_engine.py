@@ -91,15 +91,18 @@ class DuckDbTables:
     has_asof: bool = True
 
     def scan(self, name: str) -> str:
+        """See ``TableEngine``."""
         path = self.source / f"{name}.parquet"
         if path.is_dir() or (self.source / "location.json").exists():
             raise made_by_other_engine(self.source)
         return scan_numbered(path)
 
     def make_view(self, name: str, sql: str) -> None:
+        """See ``TableEngine``."""
         self.connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {sql}")
 
     def make_table(self, name: str, sql: str) -> None:
+        """See ``TableEngine``."""
         import duckdb
 
         try:
@@ -108,12 +111,15 @@ class DuckDbTables:
             raise ExpressionFault(str(error).split("\n")[0]) from error
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """See ``TableEngine``."""
         return self.connection.execute(sql).fetchall()
 
     def count(self, source: str) -> int:
+        """See ``TableEngine``."""
         return count_rows(self.connection, source)
 
     def write(self, name: str, sql: str) -> int:
+        """See ``TableEngine``."""
         path = self.target / f"{name}.parquet"
         self.connection.execute(f"COPY ({sql}) TO {to_parquet(path)}")
         return count_rows(self.connection, scan_parquet(path))
@@ -142,6 +148,7 @@ class SparkTables:
     has_asof: bool = False
 
     def scan(self, name: str) -> str:
+        """See ``TableEngine``."""
         view = f"raw_{name}"
         frame = read_view(self.session, parquet_url(self.source, name), view)
         if ORDER not in frame.columns:
@@ -149,18 +156,23 @@ class SparkTables:
         return quote_name(view)
 
     def make_view(self, name: str, sql: str) -> None:
+        """See ``TableEngine``."""
         self._query(sql).createOrReplaceTempView(name.strip('"'))
 
     def make_table(self, name: str, sql: str) -> None:
+        """See ``TableEngine``."""
         keep(self.session, self._query(sql), name.strip('"'))
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """See ``TableEngine``."""
         return [tuple(row) for row in self._query(sql).collect()]
 
     def count(self, source: str) -> int:
+        """See ``TableEngine``."""
         return int(self.rows(f"SELECT count(*) AS n FROM {source}")[0][0])
 
     def write(self, name: str, sql: str) -> int:
+        """See ``TableEngine``."""
         url = parquet_url(self.target, name)
         self._query(sql).write.mode("overwrite").parquet(url)
         return int(self.session.read.parquet(url).count())

@@ -48,9 +48,7 @@ def transform_tables(
     DataError
         When nobody is left in the cohort.
     """
-    with open_duckdb_tables(
-        source, target, threads=threads, memory_limit=memory_limit
-    ) as engine:
+    with open_duckdb_tables(source, target, threads=threads, memory_limit=memory_limit) as engine:
         return transform_on(engine, dataset, cutoff=cutoff, sample_size=sample_size)
 
 
@@ -87,9 +85,7 @@ def _referenced_first(dataset: Dataset) -> Iterable[tuple[str, Table]]:
             done.add(name)
 
 
-def _make_clean_view(
-    engine: TableEngine, name: str, table: Table, report: TransformReport
-) -> None:
+def _make_clean_view(engine: TableEngine, name: str, table: Table, report: TransformReport) -> None:
     """Make the view ``clean_{name}``: trimmed, repaired, without rows whose keys don't hold."""
     base = f"SELECT {_clean_columns(table, engine.place)} FROM {engine.scan(name)}"
     keep = ["true"]

@@ -710,9 +710,11 @@ def _late_feature(
                 where=f"features.{group.name}.of",
             )
         # Rows without the value are ranked apart (they must not shift the others), then blanked.
+        # Sums of fractions depend on their order in the last digits: ties must not.
+        value = wide[name].cast("float32") if wide[name].type().is_floating() else wide[name]
         rank = ibis.percent_rank().over(
             group_by=[*(wide[f"{_WITHIN}{c}"] for c in group.within), wide[name].isnull()],
-            order_by=wide[name],
+            order_by=value,
         )
         new = f"{name}_{group.name}"
         columns[new] = wide[name].isnull().ifelse(ibis.null(), rank)

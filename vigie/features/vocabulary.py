@@ -58,7 +58,9 @@ class Vocabulary:
             value = rows[column].cast("string")
             told = rows.mutate(vigie_value=value).filter(value.notnull())
             learnt = told.semi_join(labelled, COHORT_ID)
-            counted = learnt if to_arrow(learnt.aggregate(n=learnt.count()))["n"][0].as_py() else told
+            counted = (
+                learnt if to_arrow(learnt.aggregate(n=learnt.count()))["n"][0].as_py() else told
+            )
             counts = counted.group_by("vigie_value").aggregate(n=counted["n"].sum())
             ranked = counts.order_by([ibis.desc("n"), "vigie_value"]).limit(top)
             values = tuple(str(one) for one in to_arrow(ranked)["vigie_value"].to_pylist())

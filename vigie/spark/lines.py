@@ -7,6 +7,7 @@ certainly agree (a plain number, an ISO date); any other text is *odd*, and left
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 BLOCK = "vigie_block"
@@ -75,9 +76,7 @@ def fields_sql(delimiter: str, quote: str) -> str:
         f"regexp_extract_all(concat({text_of(delimiter)}, {LINE}), "
         f"{text_of(f'{re.escape(delimiter)}({field})')}, 1)"
     )
-    inner = (
-        f"replace(substr(x, 2, length(x) - 2), {text_of(quote * 2)}, {text_of(quote)})"
-    )
+    inner = f"replace(substr(x, 2, length(x) - 2), {text_of(quote * 2)}, {text_of(quote)})"
     unquoted = f"transform({found}, x -> IF(startswith(x, {text_of(quote)}), {inner}, x))"
     return f"IF(instr({LINE}, {text_of(quote)}) = 0, {split}, {unquoted})"
 
@@ -117,22 +116,21 @@ def number_text_sql(value: str, field: Field) -> str:
 
 def plain_sql(text: str, field: Field) -> str:
     """Return whether both engines certainly read a text alike."""
-    match field.type:
-        case "integer" | "day":
-            return f"({text} RLIKE {text_of(_WHOLE)} OR {text} RLIKE {text_of(_WHOLE_POINT)})"
-        case "number":
-            return f"{text} RLIKE {text_of(_NUMBER)}"
-        case "date" | "timestamp" if field.format is not None:
-            pattern = _format_pattern(field.format)
-            return "false" if pattern is None else f"{text} RLIKE {text_of(pattern)}"
-        case "date":
-            return f"{text} RLIKE {text_of(_DATE)}"
-        case "timestamp":
-            return f"{text} RLIKE {text_of(_TIMESTAMP)}"
-        case "boolean":
-            return f"lower({text}) IN ('true', 'false')"
-        case _:
-            return "true"
+    if field.type == "text":
+        return "true"
+    if field.type == "boolean":
+        return f"lower({text}) IN ('true', 'false')"
+    patterns: Sequence[str | None] = {
+        "integer": [_WHOLE, _WHOLE_POINT],
+        "day": [_WHOLE, _WHOLE_POINT],
+        "number": [_NUMBER],
+        "date": [_DATE],
+        "timestamp": [_TIMESTAMP],
+    }[field.type]
+    if field.format is not None and field.type in {"date", "timestamp"}:
+        patterns = [_format_pattern(field.format)]
+    matches = [f"{text} RLIKE {text_of(one)}" for one in patterns if one is not None]
+    return f"({' OR '.join(matches)})" if matches else "false"
 
 
 def typed_sql(text: str, field: Field) -> str:
@@ -156,9 +154,8 @@ def typed_sql(text: str, field: Field) -> str:
 
 
 def _whole_sql(text: str) -> str:
-    return (
-        f"IF(instr({text}, '.') > 0, try_cast(try_cast({text} AS DOUBLE) AS BIGINT), try_cast({text} AS BIGINT))"
-    )
+    with_point = f"try_cast(try_cast({text} AS DOUBLE) AS BIGINT)"
+    return f"IF(instr({text}, '.') > 0, {with_point}, try_cast({text} AS BIGINT))"
 
 
 def _format_pattern(form: str) -> str | None:

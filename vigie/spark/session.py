@@ -251,7 +251,7 @@ def _refuse_silence(master: str) -> None:
         where=_("tried: {tried}").format(tried="; ".join(tried)),
         fix=_(
             "Start the cluster, or correct [engine] spark_master; "
-            "local[*] needs no cluster, and [engine] name = \"duckdb\" no Spark."
+            'local[*] needs no cluster, and [engine] name = "duckdb" no Spark.'
         ),
     )
 
@@ -277,5 +277,7 @@ def spark_errors(log: Path | None = None) -> Iterator[None]:
             raise
         raise SparkFailed(
             _("Spark couldn't finish the work: {reason}").format(reason=first_line(error)),
-            fix=_("Look into {log} and the cluster's own logs.").format(log=log or "logs/spark.log"),
+            fix=_("Look into {log} and the cluster's own logs.").format(
+                log=log or "logs/spark.log"
+            ),
         ) from error

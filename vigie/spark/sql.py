@@ -24,7 +24,7 @@ def to_spark(sql: str) -> str:
 
     tree = sqlglot.parse_one(sql, dialect="duckdb")
     tree = _generators_apart(tree.transform(_as_meant))
-    return tree.sql(dialect="spark", unsupported_level=sqlglot.ErrorLevel.RAISE)
+    return str(tree.sql(dialect="spark", unsupported_level=sqlglot.ErrorLevel.RAISE))
 
 
 def _as_meant(node: Any) -> Any:
@@ -59,7 +59,9 @@ def _divided(node: Any) -> Any:
             this=above.copy(), expression=exp.Literal.number(0)
         )
         ends = ends.when(condition, _special(text))
-    ends = ends.when(exp.Not(this=exp.Is(this=above.copy(), expression=exp.Null())), _special("NaN"))
+    ends = ends.when(
+        exp.Not(this=exp.Is(this=above.copy(), expression=exp.Null())), _special("NaN")
+    )
     by_zero = exp.EQ(this=below.copy(), expression=exp.Literal.number(0))
     return exp.Case().when(by_zero, ends).else_(divided)
 

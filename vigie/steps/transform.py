@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 from vigie.data.cohort import NO_CUTOFF, TransformReport
-from vigie.data.transform import transform_tables
+from vigie.data.stored_tables import new_tables_url, record_tables, tables_url
+from vigie.data.table_engine import open_spark_tables
+from vigie.data.transform import transform_on, transform_tables
 from vigie.dataset.spec import Dataset
 from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_folder, write_json
 from vigie.pipeline.interrupt import run_interruptibly
 from vigie.pipeline.step import StepContext
+from vigie.spark.session import cancel, spark_errors
 
 SUMMARY_FILE = "summary.json"
 
@@ -26,17 +30,20 @@ def run(context: StepContext) -> None:
         context.progress(_("cleaning the tables"), None),
         atomic_folder(context.output("clean").path) as folder,
     ):
-        report = run_interruptibly(
-            lambda: transform_tables(
-                extracted,
-                folder,
-                dataset,
-                cutoff=context.param("cutoff_days"),
-                sample_size=sample_size,
-                threads=context.services["threads"],
-                memory_limit=context.services["memory_limit"],
+        if context.param("engine.name") == "spark":
+            report = _on_spark(context, dataset, extracted, folder, sample_size)
+        else:
+            report = run_interruptibly(
+                lambda: transform_tables(
+                    extracted,
+                    folder,
+                    dataset,
+                    cutoff=context.param("cutoff_days"),
+                    sample_size=sample_size,
+                    threads=context.services["threads"],
+                    memory_limit=context.services["memory_limit"],
+                )
             )
-        )
         summary = {
             **asdict(report),
             "generated": source["generated"],
@@ -46,6 +53,29 @@ def run(context: StepContext) -> None:
         write_json(folder / SUMMARY_FILE, summary)
     context.facts.update(summary)
     _tell(context, dataset, report)
+
+
+def _on_spark(
+    context: StepContext, dataset: Dataset, extracted: Path, folder: Path, sample_size: int | None
+) -> TransformReport:
+    """Do the same on Spark; the tables may lie where only Spark sees them."""
+    session = context.services["spark"]()
+    source = tables_url(extracted)
+    target = new_tables_url(folder, context.output("clean").path, context.services["storage"])
+
+    def transform() -> TransformReport:
+        with spark_errors(context.services["spark_log"]):
+            with open_spark_tables(session, source, target) as engine:
+                report = transform_on(
+                    engine,
+                    dataset,
+                    cutoff=context.param("cutoff_days"),
+                    sample_size=sample_size,
+                )
+            record_tables(session, folder, target)
+            return report
+
+    return run_interruptibly(transform, stop=lambda: cancel(session))
 
 
 def _tell(context: StepContext, dataset: Dataset, report: TransformReport) -> None:
