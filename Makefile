@@ -9,7 +9,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-.PHONY: run test faults fuzz lint format bench setup setup-dev lock messages clean
+# Tests on Spark need Java 17; "no" leaves Spark out although there is one.
+WITH_SPARK ?= $(shell java -version 2>&1 | grep -qE 'version "(1[7-9]|[2-9][0-9])' && echo yes || echo no)
+
+.PHONY: run test faults fuzz lint format bench setup setup-dev setup-spark lock messages clean
 
 run: setup
 	$(BIN)/python -m src.pipeline.orchestrator --mode dev
@@ -43,6 +46,12 @@ bench: setup-dev
 setup: $(VENV)/.ready .env
 
 setup-dev: $(VENV)/.ready-dev .env
+ifeq ($(WITH_SPARK),yes)
+setup-dev: setup-spark
+endif
+
+# PySpark is 400 MB: only who uses it has it.
+setup-spark: $(VENV)/.ready-spark
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -60,6 +69,10 @@ $(VENV)/.ready-dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.ready
 
+$(VENV)/.ready-spark: requirements-spark.lock | $(VENV)/.ready
+	$(PIP) install --require-hashes -r requirements-spark.lock
+	@touch $@
+
 # Empty until somebody fills it in: vigie then uses its embedded PostgreSQL.
 .env:
 	@cp .env.example .env && chmod 600 .env
@@ -67,6 +80,7 @@ $(VENV)/.ready-dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 lock: setup-dev
 	$(BIN)/$(LOCK) --group build --output-file requirements.lock
 	$(BIN)/$(LOCK) --group build --group dev --output-file requirements-dev.lock
+	$(BIN)/$(LOCK) --extra spark --constraint requirements.lock --output-file requirements-spark.lock
 
 # Collects the messages of the code, keeps the translations, compiles the catalogues.
 messages: setup-dev

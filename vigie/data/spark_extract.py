@@ -41,6 +41,20 @@ class SparkFile:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A piece of a file that one task reads: where it starts, and its lines.
+
+    ``place`` is that of its first line; ``doubtful`` and ``blank`` count lines.
+    """
+
+    start: int
+    place: int
+    lines: int
+    doubtful: int
+    blank: int
+
+
 @dataclass(slots=True)
 class _Part:
     """One file of a table, parsed: the view that holds it, its blocks, what became of its rows."""
@@ -48,7 +62,7 @@ class _Part:
     view: str
     header: Header
     verdicts: Verdicts
-    blocks: list[tuple[int, int, int]]
+    blocks: list[_Block]
     result: ReadResult = dataclass_field(default_factory=lambda: ReadResult(0))
     closely: bool = False
     dirty: set[int] = dataclass_field(default_factory=set)
@@ -122,9 +136,11 @@ def _parse(session: Any, file: SparkFile, table: Table, view: str) -> _Part:
     fields = _fields(header, table)
     keep(session, _parsed(session, file.url, header, fields, table), view)
     blocks = _blocks(session, view, file.shown, table)
-    verdicts = judge_odd_texts(_odd_texts(session, view, file.shown), fields, table)
-    part = _Part(view, header, verdicts, blocks)
-    _judge_rows(session, part, table)
+    doubtful = any(block.doubtful for block in blocks)
+    odd = _odd_texts(session, view, file.shown) if doubtful else []
+    part = _Part(view, header, judge_odd_texts(odd, fields, table), blocks)
+    rows = _misfits(session, part, table) if doubtful else []
+    _account(session, part, table, rows)
     return part
 
 
@@ -253,32 +269,33 @@ def _bound_faults(value: str, table: Table, name: str) -> list[str]:
     return faults
 
 
-def _blocks(session: Any, view: str, where: str, table: Table) -> list[tuple[int, int, int]]:
-    """Return start, first place and lines of each block; refuse what only DuckDB reads."""
+def _blocks(session: Any, view: str, where: str, table: Table) -> list[_Block]:
+    """Return what each block of the file holds; refuse what only DuckDB reads."""
     rows = session.sql(
         f"SELECT {sql.BLOCK}, min({sql.PLACE}), max({sql.PLACE}), count(*), "
+        f"count_if(vigie_doubt), count_if({sql.KIND} = 'blank'), "
         f"count_if({sql.KIND} = 'encoding'), count_if({sql.KIND} = 'quotes'), "
         f"count_if({sql.KIND} = 'header') FROM {view} GROUP BY {sql.BLOCK} ORDER BY {sql.BLOCK}"
     ).collect()
-    blocks = [(int(row[0]), int(row[1]), int(row[3])) for row in rows]
-    if sum(row[4] for row in rows):
+    blocks = [_Block(row[0], row[1], row[3], row[4], row[5]) for row in rows]
+    if sum(row[6] for row in rows):
         raise _only_duckdb(_("The file is not UTF-8, which is all that Spark reads."), where)
-    if sum(row[5] for row in rows):
+    if sum(row[7] for row in rows):
         line = _first_line_of(session, view, "quotes", blocks)
         raise _only_duckdb(
             _(
                 "{count} lines have quotation marks elsewhere than around whole fields, such as "
                 "around a line end; Spark can't tell where the row ends."
-            ).format(count=sum(row[5] for row in rows)),
+            ).format(count=sum(row[7] for row in rows)),
             _("{file}, line {line}").format(file=where, line=line),
         )
     whole = all(row[2] - row[1] + 1 == row[3] for row in rows)
-    if not whole or (rows and sum(row[6] for row in rows) != int(table.csv.header)):
+    if not whole or (rows and sum(row[8] for row in rows) != int(table.csv.header)):
         raise _only_duckdb(_("Spark doesn't say where each row of the file stands."), where)
     return blocks
 
 
-def _first_line_of(session: Any, view: str, kind: str, blocks: list[tuple[int, int, int]]) -> int:
+def _first_line_of(session: Any, view: str, kind: str, blocks: list[_Block]) -> int:
     row = session.sql(
         f"SELECT {sql.BLOCK}, {sql.PLACE} FROM {view} WHERE {sql.KIND} = '{kind}' "
         f"ORDER BY {sql.BLOCK}, {sql.PLACE} LIMIT 1"
@@ -286,10 +303,10 @@ def _first_line_of(session: Any, view: str, kind: str, blocks: list[tuple[int, i
     return _line_numbers(blocks)[row[0]] + int(row[1])
 
 
-def _line_numbers(blocks: list[tuple[int, int, int]]) -> dict[int, int]:
+def _line_numbers(blocks: list[_Block]) -> dict[int, int]:
     """Return for each block what to add to a place for the line's number in the file, from 1."""
-    before = itertools.accumulate((lines for _start, _place, lines in blocks), initial=1)
-    return {block[0]: lines - block[1] for block, lines in zip(blocks, before, strict=False)}
+    before = itertools.accumulate((block.lines for block in blocks), initial=1)
+    return {block.start: lines - block.place for block, lines in zip(blocks, before, strict=False)}
 
 
 def _odd_texts(session: Any, view: str, where: str) -> list[tuple[int, str]]:
@@ -311,8 +328,12 @@ def _odd_texts(session: Any, view: str, where: str) -> list[tuple[int, str]]:
 # --- rows that don't fit -----------------------------------------------------------------------
 
 
-def _judge_rows(session: Any, part: _Part, table: Table) -> None:
-    """Find the rows that don't fit, as DuckDB does: fast, unless a value parses but doesn't fit."""
+def _misfits(session: Any, part: _Part, table: Table) -> list[Any]:
+    """Return the rows that don't fit.
+
+    DuckDB looks closely, and says more of a row, only where a value of the file parses but doesn't
+    fit; so does this.
+    """
     verdicts = part.verdicts
     doubtful = verdicts.resolved(session, session.table(part.view).where("vigie_doubt"))
     uncastable, misfit, close = verdicts.fault_cases(table)
@@ -328,18 +349,17 @@ def _judge_rows(session: Any, part: _Part, table: Table) -> None:
         f"IF({broken}, NULL, {close}) AS vigie_close",
     )
     judged.createOrReplaceTempView(f"{part.view}_judged")
-    plain = table.csv.plain_numbers
     row = session.sql(
         f"SELECT count_if(vigie_misfit AND vigie_cast IS NULL) FROM {part.view}_judged"
     ).collect()[0]
-    part.closely = not plain or bool(row[0])
+    part.closely = not table.csv.plain_numbers or bool(row[0])
     fault = "vigie_close" if part.closely else "vigie_cast"
-    rows = session.sql(
+    rows: list[Any] = session.sql(
         f"SELECT {sql.BLOCK}, {sql.PLACE}, {sql.KIND}, {sql.LINE}, vigie_shown, {fault} "
         f"FROM {part.view}_judged WHERE {sql.KIND} IN ('few', 'many') OR {fault} IS NOT NULL "
         f"ORDER BY 1, 2 LIMIT {MOST_REJECTED}"
     ).collect()
-    _account(session, part, table, rows)
+    return rows
 
 
 def _account(session: Any, part: _Part, table: Table, rows: Sequence[Any]) -> None:
@@ -354,13 +374,10 @@ def _account(session: Any, part: _Part, table: Table, rows: Sequence[Any]) -> No
         )
         for row in rows
     ]
-    blanks = session.sql(
-        f"SELECT {sql.BLOCK}, count(*) FROM {part.view} WHERE {sql.KIND} = 'blank' GROUP BY 1"
-    ).collect()
-    part.dirty = {row[0] for row in rows} | {row[0] for row in blanks}
-    lines = sum(count for _start, _place, count in part.blocks)
+    part.dirty = {row[0] for row in rows} | {one.start for one in part.blocks if one.blank}
+    records = sum(block.lines - block.blank for block in part.blocks)
     part.result = ReadResult(
-        lines - bool(part.blocks) * int(table.csv.header) - sum(r[1] for r in blanks) - len(rows),
+        records - bool(part.blocks) * int(table.csv.header) - len(rows),
         rejected,
         part.header.extra,
         "utf-8",
@@ -429,8 +446,9 @@ def _numbered(session: Any, part: _Part, table: Table, before: int) -> list[Any]
     if not part.blocks:
         return [rows.selectExpr("*", f"CAST(0 AS BIGINT) AS {_ORDER}")]
     starts = " ".join(
-        f"WHEN {start}L THEN {before + kept[start] - place - (first if start == 0 else 0)}L"
-        for start, place, _lines in part.blocks
+        f"WHEN {block.start}L THEN "
+        f"{before + kept[block.start] - block.place - (0 if block.start else first)}L"
+        for block in part.blocks
     )
     base = f"CASE {sql.BLOCK} {starts} END"
     if not part.dirty:
@@ -453,7 +471,7 @@ def _numbered(session: Any, part: _Part, table: Table, before: int) -> list[Any]
 
 def _kept_before(session: Any, part: _Part, table: Table, rows: Any) -> dict[int, int]:
     """Return how many rows are kept of the blocks before each block."""
-    counts = {start: lines for start, _place, lines in part.blocks}
+    counts = {block.start: block.lines for block in part.blocks}
     if 0 in counts:
         counts[0] -= int(table.csv.header)
     if part.dirty:

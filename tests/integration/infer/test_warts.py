@@ -286,7 +286,9 @@ def test_wrong_wishes_name_what_there_is(tmp_path: Path, wishes: Wishes, said: s
     assert said in str(caught.value).replace("no, yes", "yes, no")
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n", b"\x00\x01\x02", gzip.compress(b"a,b\n", mtime=0)[:9]])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n\n", b"\x00\x01\x02", gzip.compress(b"a,b\n", mtime=0)[:9]]
+)
 def test_what_is_no_csv_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / ("odd.csv.gz" if content[:1] == b"\x1f" else "odd.csv")
     file.write_bytes(content)
