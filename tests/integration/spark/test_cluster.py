@@ -31,7 +31,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def java_process(log: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def java_process(
+    log: Path, *arguments: str, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a class of Spark's own package; it is ended by its id."""
     import pyspark
 
@@ -78,7 +80,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     place = ("--host", "127.0.0.1", "--webui-port", "0")
     with java_process(log, "spark-class", MASTER, *place, "--port", str(port)):
         wait_for(log, "I have been elected leader")
-        with java_process(folder / "one.log", "spark-class", WORKER, *_worker(folder, "one"), address):
+        with java_process(
+            folder / "one.log", "spark-class", WORKER, *_worker(folder, "one"), address
+        ):
             with java_process(
                 folder / "two.log", "spark-class", WORKER, *_worker(folder, "two"), address
             ):
@@ -94,7 +98,15 @@ def _worker(folder: Path, name: str) -> tuple[str, ...]:
 def run_elsewhere(master: str, raw: Path, folder: Path) -> Result:
     """Run both engines' common part in a process of its own: this one has its Java already."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.integration.spark.elsewhere", master, raw, folder, str(CUTOFF)],
+        [
+            sys.executable,
+            "-m",
+            "tests.integration.spark.elsewhere",
+            master,
+            raw,
+            folder,
+            str(CUTOFF),
+        ],
         capture_output=True,
         text=True,
         timeout=500,

@@ -148,7 +148,9 @@ def test_several_files_another_dialect_and_formats(spark: Any, tmp_path: Path) -
     table = declared.tables["rows"].model_copy(update={"columns": columns})
     declared = declared.model_copy(update={"tables": {"rows": table}})
     head = "amount;number;seen;at;more\n"
-    write(tmp_path, head + "1.234,5;1;31.01.2024;31.01.2024 10:11;x\n-;2;1.2.2024;-;y\n", "rows1.csv")
+    write(
+        tmp_path, head + "1.234,5;1;31.01.2024;31.01.2024 10:11;x\n-;2;1.2.2024;-;y\n", "rows1.csv"
+    )
     write(tmp_path, head + "0,25;3000000000;-;-;\nx;4;31.02.2024;-;\n", "rows2.csv")
     summary, schema, rows, rejected = same(both(spark, tmp_path, declared))
     assert (summary.rows, summary.rejected, summary.extra_columns) == (3, 1, ("more",))

@@ -37,9 +37,7 @@ def oulad_raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def by_duckdb(
-    oulad_raw: Path, oulad: Dataset, tmp_path_factory: pytest.TempPathFactory
-) -> Result:
+def by_duckdb(oulad_raw: Path, oulad: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Result:
     return on_duckdb(oulad_raw, oulad, tmp_path_factory.mktemp("duckdb"), cutoff=CUTOFF)
 
 

@@ -50,7 +50,9 @@ def test_an_old_java_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert refusal(options(tmp_path)).what == "Spark needs Java 17, and this is Java 8."
 
 
-@pytest.mark.parametrize("master", ["spark://127.0.0.1:{port},127.0.0.1:{port}", "sc://127.0.0.1:{port}"])
+@pytest.mark.parametrize(
+    "master", ["spark://127.0.0.1:{port},127.0.0.1:{port}", "sc://127.0.0.1:{port}"]
+)
 def test_a_master_that_does_not_answer_is_named_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, master: str
 ) -> None:
