@@ -8,6 +8,7 @@ their line. What a row's place in its file is follows from the blocks that the f
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -420,10 +421,9 @@ def _write(session: Any, parts: Sequence[_Part], table: Table, url: str) -> None
         else sql.name_of(name)
         for name, column in table.columns.items()
     ]
-    frame = frames[0]
-    for other in frames[1:]:
-        frame = frame.unionByName(other)
-    frame.selectExpr(*columns, _ORDER).write.mode("overwrite").parquet(url)
+    # Files differ in what was odd in them, and so in their other columns.
+    chosen = [frame.selectExpr(*columns, _ORDER) for frame in frames]
+    functools.reduce(lambda one, other: one.unionAll(other), chosen).write.mode("overwrite").parquet(url)
     written = int(session.read.parquet(url).count())
     if written != before:
         raise DataError(

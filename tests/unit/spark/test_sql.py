@@ -23,8 +23,10 @@ from vigie.spark.sql import to_spark
         ("SELECT CAST(a AS VARCHAR)", "SELECT CAST(a AS STRING)"),
         (
             "SELECT unnest(generate_series(1, 3)) + 1 AS n",
-            "SELECT vigie_unnested + 1 AS n FROM (SELECT EXPLODE(SEQUENCE(1, 3)) AS "
-            "vigie_unnested) AS vigie_rows",
+            (
+                "SELECT vigie_unnested + 1 AS n FROM (SELECT EXPLODE(SEQUENCE(1, 3)) AS "
+                "vigie_unnested) AS vigie_rows"
+            ),
         ),
     ],
 )
