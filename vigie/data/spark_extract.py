@@ -423,7 +423,8 @@ def _write(session: Any, parts: Sequence[_Part], table: Table, url: str) -> None
     ]
     # Files differ in what was odd in them, and so in their other columns.
     chosen = [frame.selectExpr(*columns, _ORDER) for frame in frames]
-    functools.reduce(lambda one, other: one.unionAll(other), chosen).write.mode("overwrite").parquet(url)
+    together = functools.reduce(lambda one, other: one.unionAll(other), chosen)
+    together.write.mode("overwrite").parquet(url)
     written = int(session.read.parquet(url).count())
     if written != before:
         raise DataError(

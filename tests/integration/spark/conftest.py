@@ -15,6 +15,8 @@ from vigie.spark.session import SparkOptions, open_spark
 
 # Short runs on small data: the first compiler is enough, and few threads collect the garbage.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+# Hundreds of small queries: writing and compiling code for each takes longer than running it.
+NO_CODE = ("spark.sql.codegen.wholeStage", "false")
 HERE = Path(__file__).parent
 
 
@@ -25,11 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     elif shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         missing = "Java is not here: apt install openjdk-17-jre-headless"
     for item in items:
-        if HERE in item.path.parents:
-            # One process has one Java: tests that share a session belong together.
-            item.add_marker(pytest.mark.xdist_group("spark"))
-            if missing:
-                item.add_marker(pytest.mark.skip(reason=missing))
+        if missing and HERE in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason=missing))
 
 
 def spark_options(folder: Path, master: str = "local[2]") -> SparkOptions:
@@ -39,4 +38,5 @@ def spark_options(folder: Path, master: str = "local[2]") -> SparkOptions:
 @pytest.fixture(scope="package")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with open_spark(spark_options(tmp_path_factory.mktemp("spark"))) as session:
+        session.conf.set(*NO_CODE)
         yield session

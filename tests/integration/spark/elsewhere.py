@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from tests.conftest import ROOT
+from tests.integration.spark.conftest import NO_CODE
 from tests.integration.spark.parity import on_spark
 from vigie.dataset.declaration import parse_dataset, read_declaration
 from vigie.spark.session import SparkOptions, open_spark
@@ -21,6 +22,7 @@ def main(master: str, raw: str, folder: str, cutoff: str) -> None:
     dataset = parse_dataset(text, origin)
     options = SparkOptions(master, 2, "1GB", there / "spark.log", there / "scratch")
     with open_spark(options) as session:
+        session.conf.set(*NO_CODE)
         found = on_spark(session, Path(raw), dataset, there, cutoff=int(cutoff))
     pq.write_table(found.matrix, there / "matrix.parquet")
     result = (found.extracted, found.report, found.features)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -109,13 +111,10 @@ def run_elsewhere(master: str, raw: Path, folder: Path) -> Result:
         ],
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=1500,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    import json
-    import pickle
-
     extracted, report, features = pickle.loads((folder / "result.pkl").read_bytes())
     assert json.loads(done.stdout.splitlines()[-1])["master"] == master
     return Result(folder, extracted, report, pq.read_table(folder / "matrix.parquet"), features)
