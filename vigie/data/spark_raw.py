@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote
@@ -48,6 +48,8 @@ class RemoteRawTables:
     dataset: Dataset
     session: Callable[[], Any] | None
     fallback: None = None
+    # A listing is a job of Spark; what was last seen answers whether there is anything.
+    seen: list[list[tuple[str, int, int]]] = field(default_factory=list, compare=False)
 
     def is_empty(self) -> bool:
         """Whether there is no raw file at all."""
@@ -59,6 +61,7 @@ class RemoteRawTables:
 
     def state(self) -> str | None:
         """Return a digest over names, sizes and times of change; None where there are no files."""
+        self.seen.clear()
         if not self._found():
             return None
         return hashlib.sha256(repr(self._listed()).encode()).hexdigest()
@@ -101,15 +104,17 @@ class RemoteRawTables:
                 where=f"raw_dir = {self.url!r}",
                 fix=_('Set [engine] name = "spark", or name a folder.'),
             )
-        with spark_errors():
-            return list_files(self.session(), self.url)
+        if not self.seen:
+            with spark_errors():
+                self.seen.append(list_files(self.session(), self.url))
+        return self.seen[-1]
 
     def _found(self) -> dict[str, tuple[SparkFile, ...]]:
         listed = self._listed()
         names = [url.rsplit("/", 1)[-1] for url, _size, _changed in listed]
         found: dict[str, tuple[SparkFile, ...]] = {}
         for table, stems in match_names([unquote(name) for name in names], self.dataset).items():
-            for stem, places in stems.items():
+            for places in stems.values():
                 if len(places) > 1:
                     raise DataError(
                         _(
@@ -118,7 +123,6 @@ class RemoteRawTables:
                         where=", ".join(listed[place][0] for place in places),
                         fix=_("Move all but one out of {folder}.").format(folder=self.url),
                     )
-                assert stem
             found[table] = tuple(
                 SparkFile(listed[places[0]][0], listed[places[0]][0], listed[places[0]][1])
                 for _stem, places in sorted(stems.items())

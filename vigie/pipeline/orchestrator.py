@@ -143,7 +143,7 @@ class PipelineOrchestrator:
         for note in session.settings.notes:
             session.console.warn(note)
         with ExitStack() as stack:
-            session.databases = stack
+            session.databases = session.resources = stack
             stack.callback(session.save_caches)
             if self.options.explain:
                 session.explain(steps, forced)
@@ -160,6 +160,7 @@ class PipelineOrchestrator:
         """
         session, steps, _forced = self._open()
         with ExitStack() as stack:
+            session.resources = stack
             stack.callback(session.save_caches)
             return session.check(steps)
 
@@ -220,6 +221,8 @@ class _Session:
     log_bytes: int | None = None
     backed_up: bool = False
     _address: DatabaseAddress | None = None
+    resources: ExitStack | None = None
+    lender: _Session | None = None
     _spark: Any = None
 
     @classmethod
@@ -361,6 +364,7 @@ class _Session:
     def _dev_pipeline(self) -> Pipeline:
         """Return dev's steps with their present values and code, and its past."""
         dev = _Session.make(replace(self.options, mode="dev"), self.settings, "dev", self.language)
+        dev.lender = self
         ledger, _truncated = Ledger.open(dev.paths.ledger, repair=False)
         return dev.pipeline(ledger)
 
@@ -388,8 +392,11 @@ class _Session:
         from vigie.spark.session import open_spark
 
         if self._spark is None:
-            assert self.databases is not None
-            self._spark = self.databases.enter_context(open_spark(self.spark_options()))
+            if self.lender is not None:
+                # Of two sessions of one process, the first has Spark.
+                return self.lender.spark()
+            assert self.resources is not None
+            self._spark = self.resources.enter_context(open_spark(self.spark_options()))
         return self._spark
 
     def spark_options(self) -> SparkOptions:
