@@ -19,21 +19,18 @@ def check_raw(context: CheckContext) -> Iterator[Finding]:
     """Find out whether every table has its raw file, and whether dev read the same ones."""
     source = context.raw.locate()
     if isinstance(source, RemoteSource):
-        # A production run reads them from where dev did, or dev's check says so.
         listed = [file for files in source.files.values() for file in files]
         size = shown_bytes(sum(file.bytes for file in listed))
         said = _("{count} files, {size}, in {folder}")
-        yield Finding(
-            NAME, Verdict.PASS, said.format(count=len(listed), size=size, folder=source.folder)
+        shown = said.format(count=len(listed), size=size, folder=source.folder)
+    else:
+        files = {part.path for file in source.files.values() for part in file.parts}
+        count = ngettext("{count} file", "{count} files", len(files)).format(count=len(files))
+        shown = _("{count}, {size} of CSV, in {folder}").format(
+            count=count,
+            size=shown_bytes(uncompressed_bytes(source.files.values())),
+            folder=context.raw.describe(),
         )
-        return
-    files = {part.path for file in source.files.values() for part in file.parts}
-    count = ngettext("{count} file", "{count} files", len(files)).format(count=len(files))
-    shown = _("{count}, {size} of CSV, in {folder}").format(
-        count=count,
-        size=shown_bytes(uncompressed_bytes(source.files.values())),
-        folder=context.raw.describe(),
-    )
     if source.generated is not None:
         yield Finding(
             NAME,

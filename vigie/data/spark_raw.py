@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import unquote
 
 from vigie.data.raw_files import RawFile, match_names
 from vigie.data.spark_extract import SparkFile
+from vigie.dataset.sample import GENERATED_MARKER
 from vigie.dataset.spec import Dataset
 from vigie.errors import DataError, RawDataMissing, SettingsError
 from vigie.i18n import _
@@ -20,11 +22,14 @@ from vigie.spark.session import spark_errors
 
 @dataclass(frozen=True, slots=True)
 class RemoteSource:
-    """The files of each table below an address."""
+    """The files of each table below an address.
+
+    ``generated`` holds what the generator wrote about them, or None where it wrote nothing.
+    """
 
     folder: str
     files: dict[str, tuple[SparkFile, ...]]
-    generated: None = None
+    generated: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,22 @@ class RemoteRawTables:
                     files=", ".join(f"{stem}.csv" for stem in missing)
                 ),
             )
-        return RemoteSource(self.url, found)
+        return RemoteSource(self.url, found, self._marker())
+
+    def _marker(self) -> dict[str, Any] | None:
+        """Return what the generator left beside its files, if they are its files."""
+        urls = [
+            url for url, _size, _changed in self._listed() if url.endswith(f"/{GENERATED_MARKER}")
+        ]
+        if not urls or self.session is None:
+            return None
+        with spark_errors():
+            text = self.session().read.text(urls[0], wholetext=True).collect()[0][0]
+        try:
+            content = json.loads(text)
+        except ValueError:
+            content = {}
+        return content if isinstance(content, dict) else {}
 
     def refuse(self) -> NoReturn:
         """Raise the error that says that there is nothing."""
