@@ -33,24 +33,23 @@ class Verdicts:
 
     def resolved(self, session: Any, rows: Any) -> Any:
         """Return rows with the values of their odd texts, and what DuckDB said of these."""
-        from pyspark.sql import functions as f
-
+        # Without pyspark.sql.functions: behind Spark Connect these are others.
         for number, table in self.odd.items():
-            name = sql.name_of(self.fields[number].name)
-            names = ["t", "v", "uncastable", "unfit", "fast"]
+            name, key = sql.name_of(self.fields[number].name), f"vigie_t_{number}"
+            names = ["v", "uncastable", "unfit", "fast"]
             said = session.createDataFrame(table).selectExpr(
-                *(f"{one} AS vigie_{one}_{number}" for one in names)
+                f"t AS {key}", *(f"{one} AS vigie_{one}_{number}" for one in names)
             )
-            text = f.expr(f"get(filter({sql.ODD}, x -> x.c = {number}), 0).t")
             kept = [sql.name_of(one) for one in rows.columns if sql.name_of(one) != name]
-            rows = rows.join(
-                f.broadcast(said), text == said[f"vigie_t_{number}"], "left"
-            ).selectExpr(
+            texts = rows.selectExpr(
+                "*", f"get(filter({sql.ODD}, x -> x.c = {number}), 0).t AS {key}"
+            )
+            rows = texts.join(said.hint("broadcast"), key, "left").selectExpr(
                 *kept,
                 f"coalesce({name}, vigie_v_{number}) AS {name}",
                 *(
                     f"coalesce(vigie_{one}_{number}, false) AS vigie_{one}_{number}"
-                    for one in names[2:]
+                    for one in names[1:]
                 ),
             )
         return rows

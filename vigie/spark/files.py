@@ -47,14 +47,11 @@ def list_files(session: Any, url: str) -> list[tuple[str, int, int]]:
     Connect server too. Contents are not read.
     """
     from pyspark.errors import AnalysisException
-    from pyspark.sql import functions as f
 
     reader = session.read.format("binaryFile").option("recursiveFileLookup", "true")
     try:
-        found = reader.load(url).select(
-            "path", "length", f.expr("unix_micros(modificationTime)").alias("changed")
-        )
-        rows = found.collect()
+        found = reader.load(url)
+        rows = found.selectExpr("path", "length", "unix_micros(modificationTime)").collect()
     except AnalysisException as error:
         if error.getCondition() == "PATH_NOT_FOUND":
             return []
