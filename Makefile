@@ -10,8 +10,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-.PHONY: run test test-examples faults fuzz lint format bench bench-scale setup setup-dev lock messages golden \
-	reference docs docs-serve clean
+# Tests on Spark need Java 17; "no" leaves Spark out although there is one.
+WITH_SPARK ?= $(shell java -version 2>&1 | grep -qE 'version "(1[7-9]|[2-9][0-9])' && echo yes || echo no)
+
+.PHONY: run test test-examples faults fuzz lint format bench bench-scale setup setup-dev setup-spark \
+	lock messages golden reference docs docs-serve clean
 
 run: setup
 	$(BIN)/python -m src.pipeline.orchestrator --mode dev
@@ -58,6 +61,12 @@ bench-scale: setup-dev
 setup: $(VENV)/.ready .env
 
 setup-dev: $(VENV)/.ready-dev .env
+ifeq ($(WITH_SPARK),yes)
+setup-dev: setup-spark
+endif
+
+# PySpark is 400 MB: only who uses it has it.
+setup-spark: $(VENV)/.ready-spark
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -74,6 +83,10 @@ $(VENV)/.ready-dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(PIP) install --require-hashes -r requirements-dev.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.ready
+
+$(VENV)/.ready-spark: requirements-spark.lock | $(VENV)/.ready
+	$(PIP) install --require-hashes -r requirements-spark.lock
+	@touch $@
 
 # Empty until somebody fills it in: vigie then uses its embedded PostgreSQL.
 .env:
@@ -101,6 +114,7 @@ lock: setup-dev
 			--output-file requirements.lock); \
 	done
 	$(BIN)/$(subst pyproject.toml,,$(LOCK)) --group docs --output-file requirements-docs.lock
+	$(BIN)/$(LOCK) --extra spark --constraint requirements.lock --output-file requirements-spark.lock
 
 # Collects the messages of the code, keeps the translations, compiles the catalogues.
 messages: setup-dev

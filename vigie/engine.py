@@ -1,4 +1,4 @@
-"""The engine that runs table expressions: Ibis on DuckDB.
+"""The engine that runs table expressions: Ibis on DuckDB, or on Spark.
 
 Every call that depends on the engine is here, in ``data/`` and in ``features/build.py``, so that
 it can be replaced (see docs/decisions).
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import duckdb
     import ibis
+    import pyarrow as pa
 
 
 @contextmanager
@@ -63,9 +64,32 @@ def open_engine(
         yield ibis.duckdb.from_connection(connection)
 
 
+@contextmanager
+def spark_engine(session: Any) -> Iterator[Any]:
+    """Yield an Ibis backend on a Spark session; what it kept is let go at the end of the block."""
+    import ibis
+
+    from vigie.spark.frames import drop_views
+
+    try:
+        yield ibis.pyspark.connect(session)
+    finally:
+        drop_views(session)
+
+
+def is_spark(backend: Any) -> bool:
+    """Whether an Ibis backend is Spark."""
+    return bool(backend.name == "pyspark")
+
+
 def read_parquet(backend: Any, path: Path, name: str) -> ibis.Table:
-    """Return the Parquet file `path` as a table called `name`."""
-    return backend.read_parquet(str(path), table_name=name)
+    """Return a Parquet file, or the files of a folder, as a table called `name`."""
+    return backend.read_parquet(parquet_files(path), table_name=name)
+
+
+def parquet_files(path: Path) -> str:
+    """Return what DuckDB reads: the file, or all parts where Spark wrote a folder of them."""
+    return f"{path}/*.parquet" if path.is_dir() else str(path)
 
 
 def with_expressions(table: ibis.Table, columns: dict[str, str]) -> ibis.Table:
@@ -79,7 +103,13 @@ def with_expressions(table: ibis.Table, columns: dict[str, str]) -> ibis.Table:
         return table
     view = ibis.util.gen_name("vigie_view")
     added = ", ".join(f"({sql}) AS {quote_name(name)}" for name, sql in columns.items())
-    return table.alias(view).sql(f"SELECT *, {added} FROM {quote_name(view)}", dialect="duckdb")
+    sql = f"SELECT *, {added} FROM {quote_name(view)}"
+    backend = ibis.get_backend(table)
+    if not is_spark(backend):
+        return table.alias(view).sql(sql, dialect="duckdb")
+    # Ibis would translate as well, but not all that the two engines mean differently.
+    backend.raw_sql(backend.compile(table)).createOrReplaceTempView(view)
+    return query(backend, sql)
 
 
 def materialized(table: ibis.Table) -> ibis.Table:
@@ -91,7 +121,37 @@ def materialized(table: ibis.Table) -> ibis.Table:
     import ibis
 
     backend = ibis.get_backend(table)
-    return backend.create_table(ibis.util.gen_name("vigie_kept"), table, temp=True)
+    name = ibis.util.gen_name("vigie_kept")
+    if not is_spark(backend):
+        return backend.create_table(name, table, temp=True)
+    backend.raw_sql(backend.compile(table)).createOrReplaceTempView(name)
+    backend.raw_sql(f"CACHE LAZY TABLE `{name}`")
+    return backend.table(name)
+
+
+def query(backend: Any, sql: str) -> ibis.Table:
+    """Return a query in DuckDB's dialect as a table."""
+    import ibis
+
+    if not is_spark(backend):
+        return backend.sql(sql, dialect="duckdb")
+    from vigie.spark.sql import to_spark
+
+    # As a view: Ibis parses what it is given as SQL once more, and has a dialect of its own.
+    name = ibis.util.gen_name("vigie_query")
+    backend.raw_sql(to_spark(sql)).createOrReplaceTempView(name)
+    return backend.table(name)
+
+
+def to_arrow(table: ibis.Table) -> pa.Table:
+    """Return the rows of a table; on Spark they come to the driver."""
+    import ibis
+
+    backend = ibis.get_backend(table)
+    if not is_spark(backend):
+        return table.to_pyarrow()
+    # Ibis would go through pandas, where a missing number is NaN.
+    return backend.raw_sql(backend.compile(table)).toArrow()
 
 
 def quote_name(name: str) -> str:
@@ -105,8 +165,8 @@ def quote_text(value: str) -> str:
 
 
 def scan_parquet(path: Path) -> str:
-    """Return the SQL table function that reads `path`."""
-    return f"read_parquet({quote_text(str(path))})"
+    """Return the SQL table function that reads `path`, a file or a folder of parts."""
+    return f"read_parquet({quote_text(parquet_files(path))})"
 
 
 def scan_numbered(path: Path) -> str:

@@ -119,6 +119,14 @@ class DatabaseUnreachable(DatabaseError):
     transient = True
 
 
+class SparkUnavailable(VigieError):
+    """Spark is the engine, and it is not installed, not startable or doesn't answer."""
+
+
+class SparkFailed(VigieError):
+    """Spark gave up in the middle of its work."""
+
+
 class ModelError(VigieError):
     """The model is missing, is not the recorded one, or does not fit the features."""
 

@@ -88,6 +88,11 @@ class ProjectPaths:
         return self.project / "logs" / f"pipeline_{self.mode}.log"
 
     @property
+    def spark_log(self) -> Path:
+        """What Spark prints, which is much."""
+        return self.project / "logs" / f"spark_{self.mode}.log"
+
+    @property
     def backups(self) -> Path:
         """Backups of the tables, of both modes."""
         return self.project / "backups"

@@ -251,8 +251,14 @@ class Retention(Section):
 
 
 class Engine(Section):
-    """Resources."""
+    """Which engine makes tables and features, and its resources."""
 
+    name: Literal["duckdb", "spark"] = "duckdb"
+    spark_master: str = Field(
+        default="local[*]",
+        pattern=r"^(local(\[(\d+|\*)(,\s*\d+)?\])?|(spark|sc)://.+|yarn|k8s://.+)$",
+    )
+    storage: str | None = Field(default=None, pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:/.+$")
     threads: Count | None = None
     memory_limit: str | None = Field(
         default=None, pattern=r"^[1-9]\d*(\.\d+)? ?([KMGTkmgt][Ii]?)?[Bb]$"
@@ -347,6 +353,8 @@ def expected(key: str) -> str:
         "database.host": _("a host name or a socket folder; an address goes into DATABASE_URL"),
         "database.name": _("a name; an address goes into DATABASE_URL"),
         "database.user": _("a name; an address goes into DATABASE_URL"),
+        "engine.spark_master": _('"local[*]", "spark://host:7077" or "sc://host:15002"'),
+        "engine.storage": _('an address such as "s3a://bucket/vigie" or "file:///mnt/vigie"'),
         "engine.memory_limit": _('a size such as "1GB", or "auto"'),
         "engine.dask_scheduler": _('an address such as "tcp://host:8786", or "none"'),
         "model.kind": _("{kinds}, or the import path of a classifier").format(

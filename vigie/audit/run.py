@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vigie.audit import results
 from vigie.audit.clocks import check_clocks
 from vigie.audit.point_in_time import check_point_in_time
+from vigie.data.stored_tables import visible_tables
 from vigie.dataset.declaration import parse_dataset, read_declaration
 from vigie.errors import DataError
 from vigie.i18n import _
@@ -62,16 +63,17 @@ def audit_results(
     described, threads = metadata["features"], settings.get("engine.threads") or os.cpu_count() or 1
     aucs = results.single_aucs(matrix, labels)
     auc = metrics["holdout"]["metrics"].get("roc_auc", {}).get("value")
+    clean = visible_tables(paths.clean)
     parts = [
         check_point_in_time(
             dataset,
-            paths.clean,
+            clean,
             matrix,
             metadata,
             threads=threads,
             memory_limit=settings.get("engine.memory_limit"),
         ),
-        check_clocks(dataset, paths.clean, described),
+        check_clocks(dataset, clean, described),
         results.check_shuffled_label(
             matrix,
             labels,

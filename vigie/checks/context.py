@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vigie.data.raw_artifact import RawTables
+from vigie.data.spark_raw import RemoteRawTables
 from vigie.dataset.spec import Dataset
 from vigie.paths import ProjectPaths
 from vigie.pipeline.ledger import Ledger
@@ -42,7 +43,7 @@ class CheckContext:
     settings: LoadedSettings
     paths: ProjectPaths
     dataset: Dataset
-    raw: RawTables
+    raw: RawTables | RemoteRawTables
     steps: tuple[str, ...]
     open_dev: Callable[[], Pipeline]
     audit_dev: Callable[[], list[dict[str, Any]]]

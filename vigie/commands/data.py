@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vigie.commands.options import Flag, Language, Names, Project, find_root
 from vigie.errors import ExitCode, UsageError
 from vigie.i18n import _
+from vigie.spark.files import is_url
 
 if TYPE_CHECKING:
     from vigie.pipeline.console import Console
@@ -144,7 +145,14 @@ def fetch(
             _("There is no data set {name!r} to download.").format(name=dataset),
             fix=_("There is: oulad."),
         )
-    folder = root / str(load_settings(root, environ=os.environ).get("raw_dir"))
+    raw_dir = str(load_settings(root, environ=os.environ).get("raw_dir"))
+    if is_url(raw_dir):
+        raise UsageError(
+            _("raw_dir is an address, and files can only be put into a folder of this machine."),
+            where=f"raw_dir = {raw_dir!r}",
+            fix=_("Write them to the storage yourself, or name a folder."),
+        )
+    folder = root / raw_dir
     console = Console("dev")
     with console.progress(_("downloading"), 1.0) as bar:
         report = fetch_oulad(

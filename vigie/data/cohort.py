@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from vigie.data.table_engine import ORDER, ExpressionFault, TableEngine
 from vigie.dataset.spec import (
     CLOCK,
     CUTOFF,
@@ -19,12 +19,9 @@ from vigie.dataset.spec import (
     cohort_column,
     report_column,
 )
-from vigie.engine import count_rows, quote_name, quote_text
+from vigie.engine import quote_name, quote_text
 from vigie.errors import DataError, DeclarationError
 from vigie.i18n import _
-
-if TYPE_CHECKING:
-    import duckdb
 
 COHORT = "cohort"
 NO_CUTOFF = "no_cutoff"
@@ -56,7 +53,7 @@ def clean_view(name: str, suffix: str = "") -> str:
 
 
 def make_cohort(
-    connection: duckdb.DuckDBPyConnection,
+    engine: TableEngine,
     dataset: Dataset,
     cutoff: int | None,
     report: TransformReport,
@@ -73,10 +70,7 @@ def make_cohort(
     cohort = dataset.cohort
     for name in dataset.tables:
         # Under their own names, for the declaration's expressions.
-        connection.execute(
-            f"CREATE OR REPLACE TEMP VIEW {quote_name(name)} AS "
-            f"SELECT * EXCLUDE (vigie_order) FROM {clean_view(name)}"
-        )
+        engine.make_view(quote_name(name), f"SELECT * EXCLUDE ({ORDER}) FROM {clean_view(name)}")
     first_reason = " ".join(
         f"WHEN {one.when} THEN {quote_text(one.reason)}" for one in cohort.exclude
     )
@@ -84,23 +78,24 @@ def make_cohort(
     together = ", ".join(f"CAST(c.{quote_name(name)} AS VARCHAR)" for name in group)
     known, positive = label_sql(dataset)
     # Under names of its own: the table's columns may be called label or period too.
-    _run_declared(
-        connection,
-        f"CREATE OR REPLACE TEMP TABLE vigie_candidates AS "
+    rows = rows_sql(dataset, cutoff, has_asof=engine.has_asof)
+    _make_declared(
+        engine,
+        "vigie_candidates",
         f"SELECT *, CASE WHEN {_no_cutoff(cohort)} THEN {quote_text(NO_CUTOFF)} {first_reason} END "
         f"AS vigie_excluded, CASE WHEN {known} THEN CAST(({positive}) AS TINYINT) END "
         f"AS vigie_label, concat_ws(chr(31), {together}) AS vigie_group, "
-        f"{period_sql(cohort)} AS vigie_period FROM ({rows_sql(dataset, cutoff)}) AS c",
+        f"{period_sql(cohort)} AS vigie_period FROM ({rows}) AS c",
     )
-    report.candidates = count_rows(connection, "vigie_candidates")
+    report.candidates = engine.count("vigie_candidates")
     for reason in [
         *([NO_CUTOFF] if cohort.cutoff else []),
         *(one.reason for one in cohort.exclude),
     ]:
-        report.excluded[reason] = count_rows(
-            connection, f"vigie_candidates WHERE vigie_excluded = {quote_text(reason)}"
+        report.excluded[reason] = engine.count(
+            f"vigie_candidates WHERE vigie_excluded = {quote_text(reason)}"
         )
-    report.known_bad = _known_bad(connection, cohort)
+    report.known_bad = _known_bad(engine, cohort)
     kept = [name for name in _attribute_columns(dataset) if name not in cohort.key]
     key = ", ".join(quote_name(name) for name in cohort.key)
     hidden = _hidden_until_known(dataset)
@@ -108,15 +103,16 @@ def make_cohort(
         f", {hidden.get(name, quote_name(name))} AS {quote_name(cohort_column(name))}"
         for name in kept
     )
-    _run_declared(
-        connection,
-        f"CREATE OR REPLACE TEMP TABLE {COHORT} AS SELECT "
-        f"CAST(row_number() OVER (ORDER BY {key}) - 1 AS INTEGER) AS cohort_id, {key}, {CUTOFF}, "
+    _make_declared(
+        engine,
+        COHORT,
+        f"SELECT CAST(row_number() OVER (ORDER BY {key}) - 1 AS INTEGER) AS cohort_id, {key}, "
+        f"{CUTOFF}, "
         f"vigie_label AS label, vigie_group AS group_key, vigie_period AS period"
         f"{attributes}{_reported(dataset)} "
         "FROM vigie_candidates WHERE vigie_excluded IS NULL",
     )
-    report.eligible = count_rows(connection, COHORT)
+    report.eligible = engine.count(COHORT)
     if not report.eligible:
         raise DataError(
             _("Nobody is left to score at cut-off {cutoff}.").format(cutoff=cutoff)
@@ -125,18 +121,18 @@ def make_cohort(
             where=", ".join(f"{reason}: {count}" for reason, count in report.excluded.items()),
             fix=_("Choose another --cutoff-days, or look at the exclusions of the declaration."),
         )
-    _refuse_repeated(connection, cohort)
+    _refuse_repeated(engine, cohort)
 
 
-def _known_bad(connection: duckdb.DuckDBPyConnection, cohort: Cohort) -> dict[str, int]:
+def _known_bad(engine: TableEngine, cohort: Cohort) -> dict[str, int]:
     reasons = [quote_text(one.reason) for one in cohort.exclude if one.outcome_known]
     if not reasons:
         return {}
-    found = connection.execute(
+    found = engine.rows(
         f"SELECT vigie_period, count(*) FROM vigie_candidates "
         f"WHERE vigie_excluded IN ({', '.join(reasons)}) AND vigie_label = 1 "
         "GROUP BY ALL ORDER BY 1"
-    ).fetchall()
+    )
     return {str(period): int(count) for period, count in found}
 
 
@@ -157,7 +153,7 @@ def _reported(dataset: Dataset) -> str:
     )
 
 
-def rows_sql(dataset: Dataset, cutoff: int | None) -> str:
+def rows_sql(dataset: Dataset, cutoff: int | None, *, has_asof: bool = True) -> str:
     """Return SQL for the cohort's rows with what lookups add, and the cut-off of each."""
     cohort = dataset.cohort
     rows = f"({cohort.sql})" if cohort.table is None else clean_view(cohort.table)
@@ -166,16 +162,41 @@ def rows_sql(dataset: Dataset, cutoff: int | None) -> str:
             using = ", ".join(quote_name(name) for name in lookup.on)
             rows += f" LEFT JOIN ({_lookup_sql(dataset, number)}) USING ({using})"
     rows = _with_cutoff(cohort, rows, cutoff)
+    join = _asof_join if has_asof else _ranked_join
     for number, lookup in enumerate(cohort.lookups):
         if _is_versioned(dataset, lookup):
-            wanted = ", ".join(f"v.{quote_name(name)}" for name in lookup.columns)
-            matches = " AND ".join(f"r.{quote_name(n)} = v.{quote_name(n)}" for n in lookup.on)
-            rows = (
-                f"SELECT r.*, {wanted} FROM ({rows}) AS r ASOF LEFT JOIN "
-                f"({_lookup_sql(dataset, number)}) AS v "
-                f"ON {matches} AND r.{CUTOFF} >= v.{_lookup_clock(number)}"
-            )
+            rows = join(rows, lookup, _lookup_sql(dataset, number), _lookup_clock(number))
     return rows
+
+
+def _asof_join(rows: str, lookup: Lookup, versions: str, clock: str) -> str:
+    """Return SQL for `rows` with the last of their versions that was known at the cut-off."""
+    wanted = ", ".join(f"v.{quote_name(name)}" for name in lookup.columns)
+    matches = " AND ".join(f"r.{quote_name(n)} = v.{quote_name(n)}" for n in lookup.on)
+    return (
+        f"SELECT r.*, {wanted} FROM ({rows}) AS r ASOF LEFT JOIN "
+        f"({versions}) AS v ON {matches} AND r.{CUTOFF} >= v.{clock}"
+    )
+
+
+def _ranked_join(rows: str, lookup: Lookup, versions: str, clock: str) -> str:
+    """Return the same without ``ASOF``: the versions of each key and cut-off are ranked."""
+    on = [quote_name(name) for name in lookup.on]
+    asked = ", ".join([*on, CUTOFF])
+    matches = " AND ".join(f"a.{name} = v.{name}" for name in on)
+    key = ", ".join([*(f"a.{name}" for name in on), f"a.{CUTOFF}"])
+    wanted = "".join(f", v.{quote_name(name)}" for name in lookup.columns)
+    ranked = (
+        f"SELECT {key}{wanted}, row_number() OVER (PARTITION BY {key} ORDER BY v.{clock} DESC) "
+        f"AS vigie_rank FROM (SELECT DISTINCT {asked} FROM ({rows})) AS a "
+        f"JOIN ({versions}) AS v ON {matches} AND a.{CUTOFF} >= v.{clock}"
+    )
+    same = " AND ".join(f"r.{name} = l.{name}" for name in [*on, CUTOFF])
+    shown = "".join(f", l.{quote_name(name)}" for name in lookup.columns)
+    return (
+        f"SELECT r.*{shown} FROM ({rows}) AS r LEFT JOIN ({ranked}) AS l "
+        f"ON {same} AND l.vigie_rank = 1"
+    )
 
 
 def _is_versioned(dataset: Dataset, lookup: Lookup) -> bool:
@@ -214,7 +235,7 @@ def _hidden_until_known(dataset: Dataset) -> dict[str, str]:
 
 
 def _with_cutoff(cohort: Cohort, rows: str, cutoff: int | None) -> str:
-    number = f", vigie_order AS {ROW_ID}" if ROW_ID in cohort.key else ""
+    number = f", {ORDER} AS {ROW_ID}" if ROW_ID in cohort.key else ""
     days = f"CAST({'NULL' if cutoff is None else cutoff} AS INTEGER)"
     if cohort.cutoff is None:
         return f"SELECT *, {days} AS {CUTOFF}{number} FROM {rows}"
@@ -258,28 +279,24 @@ def label_sql(dataset: Dataset) -> tuple[str, str]:
     return label.known or f"{begin} + {window.days} <= {latest}", bad
 
 
-def _run_declared(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Run SQL that expressions of the declaration are part of; what is wrong in them is named."""
-    import duckdb
-
+def _make_declared(engine: TableEngine, name: str, sql: str) -> None:
+    """Make a table by SQL that has the declaration's expressions; what is wrong there is named."""
     try:
-        connection.execute(sql)
-    except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException) as error:
+        engine.make_table(name, sql)
+    except ExpressionFault as fault:
         raise DeclarationError(
-            _("The cohort's expressions can't be understood: {reason}").format(
-                reason=str(error).split("\n")[0]
-            ),
+            _("The cohort's expressions can't be understood: {reason}").format(reason=fault),
             where="cohort",
             fix=_("Correct the expression; the columns are those of the table and its lookups."),
-        ) from error
+        ) from fault
 
 
-def _refuse_repeated(connection: duckdb.DuckDBPyConnection, cohort: Cohort) -> None:
+def _refuse_repeated(engine: TableEngine, cohort: Cohort) -> None:
     """Refuse a cohort in which two rows have one key: scores could not be told apart."""
     key = ", ".join(quote_name(name) for name in cohort.key)
-    rows = connection.execute(
+    rows = engine.rows(
         f"SELECT {key}, count(*) FROM {COHORT} GROUP BY ALL HAVING count(*) > 1 LIMIT 1"
-    ).fetchall()
+    )
     if rows:
         shown = ", ".join(
             f"{name} = {value}" for name, value in zip(cohort.key, rows[0], strict=False)

@@ -110,6 +110,11 @@ def read_header(path: Path, table: Table, where: str) -> Header:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         text = line.decode("cp1252", errors="replace")
+    return header_of(text, table, where)
+
+
+def header_of(text: str, table: Table, where: str) -> Header:
+    """Return the header that the first line of a file is; raise the same."""
     dialect = table.csv
     best, found = Header((), dialect.delimiter or ","), -1
     for delimiter in [dialect.delimiter] if dialect.delimiter else DELIMITERS:

@@ -84,7 +84,7 @@ def extract_tables(
                 write_rejected(folder / "rejected" / f"{name}.csv", rejected)
             limit = max_rejected if table.max_rejected is None else table.max_rejected
             check_rejected(name, read, limit)
-            extracted[name] = _summed(read)
+            extracted[name] = summed(read)
             done += sizes[name]
             if on_table:
                 on_table(name, done / max(1, sum(sizes.values())))
@@ -110,7 +110,8 @@ def _join_parts(
         path.unlink()
 
 
-def _summed(read: Mapping[str, ReadResult]) -> ExtractedTable:
+def summed(read: Mapping[str, ReadResult]) -> ExtractedTable:
+    """Return what came of a table's files together."""
     extra = dict.fromkeys(name for result in read.values() for name in result.extra_columns)
     return ExtractedTable(
         ", ".join(read),

@@ -60,19 +60,26 @@ def arrow_columns(schema: Any) -> dict[str, str]:
 
 
 def parquet_columns(path: Path) -> dict[str, str]:
-    """Return the columns of a Parquet file and the names of their Arrow types."""
-    return arrow_columns(_parquet().read_schema(path))
+    """Return the columns of a table's Parquet and the names of their Arrow types."""
+    return arrow_columns(_parquet().read_schema(_parts(path)[0]))
 
 
 def parquet_source(plan: TablePlan, path: Path) -> Source:
     """Return a source that holds a few batches of the file in memory at a time."""
 
     def batches() -> Iterator[Any]:
-        with _parquet().ParquetFile(path, pre_buffer=False) as file:
-            names = [column.source for column in plan.columns]
-            yield from _fitted(file.iter_batches(BATCH_ROWS, columns=names), plan)
+        names = [column.source for column in plan.columns]
+        for part in _parts(path):
+            with _parquet().ParquetFile(part, pre_buffer=False) as file:
+                yield from _fitted(file.iter_batches(BATCH_ROWS, columns=names), plan)
 
-    return Source(plan, _parquet().read_metadata(path).num_rows, batches)
+    rows = sum(_parquet().read_metadata(part).num_rows for part in _parts(path))
+    return Source(plan, rows, batches)
+
+
+def _parts(path: Path) -> list[Path]:
+    """Return the Parquet files of a table: one, or those of the folder that Spark wrote."""
+    return sorted(path.glob("*.parquet")) if path.is_dir() else [path]
 
 
 def table_source(plan: TablePlan, table: Any) -> Source:

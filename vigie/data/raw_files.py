@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -55,19 +55,15 @@ def find_raw_files(folder: Path, dataset: Dataset) -> dict[str, RawFile]:
     DataError
         When a table has two files, or an archive cannot be read.
     """
-    wanted = {name: table.file.lower() for name, table in dataset.tables.items()}
-    # A file that is called for by its name is no part of another table's pattern.
-    plain = {stem for stem in wanted.values() if not is_pattern(stem)}
-    found: dict[str, dict[str, list[RawFile]]] = {}
-    for candidate in _candidates(folder):
-        name = (candidate.member or candidate.path.name).rsplit("/", 1)[-1].lower()
-        suffix = next((one for one in SUFFIXES if name.endswith(one)), "")
-        stem = name.removesuffix(suffix)
-        for table, pattern in wanted.items():
-            matches = is_pattern(pattern) and stem not in plain and fnmatchcase(stem, pattern)
-            if suffix and (stem == pattern or matches):
-                file = RawFile(table, candidate.path, candidate.member)
-                found.setdefault(table, {}).setdefault(stem, []).append(file)
+    candidates = list(_candidates(folder))
+    names = [(one.member or one.path.name).rsplit("/", 1)[-1] for one in candidates]
+    found: dict[str, dict[str, list[RawFile]]] = {
+        table: {
+            stem: [replace(candidates[place], table=table) for place in places]
+            for stem, places in stems.items()
+        }
+        for table, stems in match_names(names, dataset).items()
+    }
     for table, stems in found.items():
         for files in stems.values():
             if len(files) > 1:
@@ -79,6 +75,22 @@ def find_raw_files(folder: Path, dataset: Dataset) -> dict[str, RawFile]:
                     fix=_("Move all but one out of {folder}.").format(folder=folder),
                 )
     return {table: _together(stems) for table, stems in found.items()}
+
+
+def match_names(names: Sequence[str], dataset: Dataset) -> dict[str, dict[str, list[int]]]:
+    """Return for each table that has files the places of their `names`, by their stems."""
+    wanted = {name: table.file.lower() for name, table in dataset.tables.items()}
+    # A file that is called for by its name is no part of another table's pattern.
+    plain = {stem for stem in wanted.values() if not is_pattern(stem)}
+    found: dict[str, dict[str, list[int]]] = {}
+    for place, name in enumerate(one.lower() for one in names):
+        suffix = next((one for one in SUFFIXES if name.endswith(one)), "")
+        stem = name.removesuffix(suffix)
+        for table, pattern in wanted.items():
+            matches = is_pattern(pattern) and stem not in plain and fnmatchcase(stem, pattern)
+            if suffix and (stem == pattern or matches):
+                found.setdefault(table, {}).setdefault(stem, []).append(place)
+    return found
 
 
 def is_pattern(stem: str) -> bool:

@@ -248,10 +248,10 @@ def _fast_sql(path: Path, header: Header, table: Table) -> str:
         elif column.type in ("number", "text"):
             values.append(quoted)
         else:
-            cast = _typed(quoted, column)
+            cast = typed_value(quoted, column)
             values.append(f"{cast} AS {quoted}")
             faults.append(f"{quoted} IS NOT NULL AND {cast} IS NULL")
-        faults += [sql for _reason, sql in _bounds(quoted, column)]
+        faults += [sql for _reason, sql in bounds(quoted, column)]
     check = f" WHERE CASE WHEN {' OR '.join(faults)} THEN error('{_MARK}') ELSE true END"
     return f"SELECT {', '.join(values)} FROM {source}{check if faults else ''}"
 
@@ -275,10 +275,10 @@ def _read_closely(
     for name, column in table.columns.items():
         quoted = quote_name(name)
         value = _number_text(quoted, column, table.csv)
-        typed = _typed(value, column)
+        typed = typed_value(value, column)
         values.append(f"{typed} AS {quoted}")
-        faults = [(_type_reason(column), _misfit(value, typed, column))]
-        for reason, sql in [*faults, *_bounds(typed, column)]:
+        faults = [(type_reason(column), misfit(value, typed, column))]
+        for reason, sql in [*faults, *bounds(typed, column)]:
             cases.append(f"WHEN {sql} THEN {len(reasons)}")
             reasons.append(f"{name}: {reason}")
     names = ", ".join(quote_name(name) for name in table.columns)
@@ -317,14 +317,15 @@ def _number_text(quoted: str, column: Column, dialect: Dialect) -> str:
     return f"replace({quoted}, {quote_text(dialect.decimal)}, '.')"
 
 
-def _typed(value: str, column: Column) -> str:
+def typed_value(value: str, column: Column) -> str:
     """Return the text `value` in the declared type; NULL where it doesn't fit."""
     if column.format is not None and column.type in ("date", "timestamp"):
         value = f"try_strptime(trim({value}), {quote_text(column.format)})"
     return f"TRY_CAST({value} AS {SQL_TYPES[column.type]})"
 
 
-def _type_reason(column: Column) -> str:
+def type_reason(column: Column) -> str:
+    """Return what is said of a value that doesn't fit the declared type."""
     return {
         "integer": _("not a whole number"),
         "day": _("not a day number"),
@@ -335,7 +336,8 @@ def _type_reason(column: Column) -> str:
     }.get(column.type, _("not a text"))
 
 
-def _misfit(quoted: str, typed: str, column: Column) -> str:
+def misfit(quoted: str, typed: str, column: Column) -> str:
+    """Return when a text doesn't fit: `typed` is the SQL of its value in the declared type."""
     misfit = f"{quoted} IS NOT NULL AND {typed} IS NULL"
     if column.type in ("integer", "day"):
         # The cast rounds 1.5 to 2; a whole number written as 18.0 or 1e3 is accepted.
@@ -343,7 +345,8 @@ def _misfit(quoted: str, typed: str, column: Column) -> str:
     return misfit
 
 
-def _bounds(value: str, column: Column) -> list[tuple[str, str]]:
+def bounds(value: str, column: Column) -> list[tuple[str, str]]:
+    """Return what else is declared of a value: each a reason, and when it holds."""
     faults = []
     if column.required:
         faults.append((_("is missing"), f"{value} IS NULL"))

@@ -10,28 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vigie.data.cohort import COHORT, TransformReport, clean_view, make_cohort
+from vigie.data.table_engine import ORDER, TableEngine, open_duckdb_tables
 from vigie.dataset.spec import (
     ROW_ID,
     Dataset,
     ForeignKey,
     Table,
 )
-from vigie.engine import (
-    count_rows,
-    open_duckdb,
-    quote_name,
-    quote_text,
-    scan_numbered,
-    scan_parquet,
-    to_parquet,
-)
+from vigie.engine import quote_name, quote_text, scan_numbered
 from vigie.pipeline.artifacts import link_file
-
-if TYPE_CHECKING:
-    import duckdb
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,40 +74,62 @@ def transform_tables(
     DataError
         When nobody is left in the cohort.
     """
-    report = TransformReport()
     sizes = {name: (source / f"{name}.parquet").stat().st_size for name in dataset.tables}
     done = 0
-    if cleaned is not None and sample_size is None:
-        report.set_aside = {table: dict(faults) for table, faults in cleaned.set_aside.items()}
-    else:
+    if sample_size is not None:
         cleaned = None
-    spill = target / ".scratch"
-    with open_duckdb(threads=threads, memory_limit=memory_limit, spill=spill) as connection:
-        for name, table in _referenced_first(dataset):
-            if cleaned is None:
-                _cleanclean_view(connection, name, table, source, report)
-            else:
-                _known_view(connection, name, table, cleaned.folder)
-        make_cohort(connection, dataset, cutoff, report)
-        if sample_size is not None:
-            _sample_cohort(connection, dataset, sample_size)
-        _count_cohort(connection, report)
-        for name, table in dataset.tables.items():
-            if cleaned is not None:
-                link_file(cleaned.folder / f"{name}.parquet", target / f"{name}.parquet")
-                report.rows[name] = cleaned.rows[name]
-                continue
-            sampled = sample_size is not None and _sampleclean_view(connection, name, dataset)
-            _write_table(connection, name, table, target, report, sampled=sampled)
-            done += sizes[name]
-            if on_table:
-                on_table(name, done / max(1, sum(sizes.values())))
-        connection.execute(
-            f"COPY (SELECT * FROM {COHORT} ORDER BY cohort_id) "
-            f"TO {to_parquet(target / 'cohort.parquet')}"
+
+    def tell(name: str) -> None:
+        nonlocal done
+        if cleaned is not None:
+            link_file(cleaned.folder / f"{name}.parquet", target / f"{name}.parquet")
+        done += sizes[name]
+        if on_table:
+            on_table(name, done / max(1, sum(sizes.values())))
+
+    with open_duckdb_tables(source, target, threads=threads, memory_limit=memory_limit) as engine:
+        return transform_on(
+            engine,
+            dataset,
+            cutoff=cutoff,
+            sample_size=sample_size,
+            cleaned=cleaned,
+            on_table=tell,
         )
-    if spill.exists():
-        spill.rmdir()
+
+
+def transform_on(
+    engine: TableEngine,
+    dataset: Dataset,
+    *,
+    cutoff: int | None,
+    sample_size: int | None,
+    cleaned: Cleaned | None = None,
+    on_table: Callable[[str], None] | None = None,
+) -> TransformReport:
+    """Write the same with any engine, which knows where the tables come from and go to."""
+    report = TransformReport()
+    report = TransformReport()
+    if cleaned is not None:
+        report.set_aside = {table: dict(faults) for table, faults in cleaned.set_aside.items()}
+    for name, table in _referenced_first(dataset):
+        if cleaned is None:
+            _make_clean_view(engine, name, table, report)
+        else:
+            _make_known_view(engine, name, table, cleaned.folder)
+    make_cohort(engine, dataset, cutoff, report)
+    if sample_size is not None:
+        _sample_cohort(engine, dataset, sample_size)
+    _count_cohort(engine, report)
+    for name, table in dataset.tables.items():
+        if cleaned is not None:
+            report.rows[name] = cleaned.rows[name]
+        else:
+            sampled = sample_size is not None and _make_sampled_view(engine, name, dataset)
+            _write_table(engine, name, table, report, sampled=sampled)
+        if on_table is not None:
+            on_table(name)
+    engine.write("cohort", f"SELECT * FROM {COHORT} ORDER BY cohort_id")
     return report
 
 
@@ -137,59 +148,47 @@ def _referenced_first(dataset: Dataset) -> Iterable[tuple[str, Table]]:
             done.add(name)
 
 
-def _cleanclean_view(
-    connection: duckdb.DuckDBPyConnection,
-    name: str,
-    table: Table,
-    source: Path,
-    report: TransformReport,
-) -> None:
+def _make_clean_view(engine: TableEngine, name: str, table: Table, report: TransformReport) -> None:
     """Make the view ``clean_{name}``: trimmed, repaired, without rows whose keys don't hold."""
-    base = f"SELECT {_clean_columns(table)} FROM {scan_numbered(source / f'{name}.parquet')}"
+    base = f"SELECT {_clean_columns(table, engine.place)} FROM {engine.scan(name)}"
     keep = ["true"]
     faults: dict[str, int] = {}
-    connection.execute(f"CREATE OR REPLACE VIEW {clean_view(name)} AS {base}")
-    repeated = _repeated_keys(connection, name, table)
+    engine.make_view(clean_view(name), base)
+    repeated = _repeated_keys(engine, name, table)
     if repeated:
         faults["duplicate_key"] = repeated
         columns = ", ".join(quote_name(column) for column in table.primary_key)
         base = (
-            f"SELECT * FROM ({base}) QUALIFY "
-            f"row_number() OVER (PARTITION BY {columns} ORDER BY vigie_order) = 1"
+            f"SELECT * EXCLUDE (vigie_rank) FROM (SELECT *, row_number() OVER "
+            f"(PARTITION BY {columns} ORDER BY {ORDER}) AS vigie_rank FROM ({base})) "
+            "WHERE vigie_rank = 1"
         )
     for key in table.foreign_keys:
         orphan = _orphan_condition(key, name)
-        lost = count_rows(connection, f"{clean_view(name)} AS t WHERE {orphan}")
+        lost = engine.count(f"{clean_view(name)} AS t WHERE {orphan}")
         if lost:
             faults[f"no_{key.references}"] = lost
             keep.append(f"NOT ({orphan})")
     if faults:
         report.set_aside[name] = faults
         # Clean rows are computed once here: the conditions look at other views.
-        connection.execute(
-            f"CREATE TABLE {clean_view(name, '_kept')} AS "
-            f"SELECT * FROM ({base}) AS t WHERE {' AND '.join(keep)}"
+        engine.make_table(
+            clean_view(name, "_kept"), f"SELECT * FROM ({base}) AS t WHERE {' AND '.join(keep)}"
         )
-        connection.execute(
-            f"CREATE OR REPLACE VIEW {clean_view(name)} AS "
-            f"SELECT * FROM {clean_view(name, '_kept')}"
-        )
+        engine.make_view(clean_view(name), f"SELECT * FROM {clean_view(name, '_kept')}")
 
 
-def _known_view(
-    connection: duckdb.DuckDBPyConnection, name: str, table: Table, folder: Path
-) -> None:
+def _make_known_view(engine: TableEngine, name: str, table: Table, folder: Path) -> None:
     """Make the view ``clean_{name}`` of a table that was cleaned before."""
-    columns = f"* EXCLUDE ({ROW_ID}, file_row_number), {ROW_ID} AS vigie_order"
+    columns = f"* EXCLUDE ({ROW_ID}, file_row_number), {ROW_ID} AS {ORDER}"
     if table.primary_key:
-        columns = "* EXCLUDE (file_row_number), file_row_number AS vigie_order"
-    connection.execute(
-        f"CREATE OR REPLACE VIEW {clean_view(name)} AS "
-        f"SELECT {columns} FROM {scan_numbered(folder / f'{name}.parquet')}"
+        columns = f"* EXCLUDE (file_row_number), file_row_number AS {ORDER}"
+    engine.make_view(
+        clean_view(name), f"SELECT {columns} FROM {scan_numbered(folder / f'{name}.parquet')}"
     )
 
 
-def _clean_columns(table: Table) -> str:
+def _clean_columns(table: Table, place: str) -> str:
     columns = []
     for name, column in table.columns.items():
         value = quote_name(name)
@@ -204,15 +203,15 @@ def _clean_columns(table: Table) -> str:
         columns.append(f"{value} AS {quote_name(name)}")
     # The place in the file: the first of two rows with one key is kept, and it numbers the rows
     # of a table that has no key of its own.
-    return ", ".join([*columns, "file_row_number AS vigie_order"])
+    return ", ".join([*columns, f"{place} AS {ORDER}"])
 
 
-def _repeated_keys(connection: duckdb.DuckDBPyConnection, name: str, table: Table) -> int:
+def _repeated_keys(engine: TableEngine, name: str, table: Table) -> int:
     if not table.primary_key:
         return 0
     columns = ", ".join(quote_name(column) for column in table.primary_key)
-    distinct = count_rows(connection, f"(SELECT DISTINCT {columns} FROM {clean_view(name)})")
-    return count_rows(connection, clean_view(name)) - distinct
+    distinct = engine.count(f"(SELECT DISTINCT {columns} FROM {clean_view(name)})")
+    return engine.count(clean_view(name)) - distinct
 
 
 def _orphan_condition(key: ForeignKey, name: str) -> str:
@@ -227,9 +226,7 @@ def _orphan_condition(key: ForeignKey, name: str) -> str:
     )
 
 
-def _sample_cohort(
-    connection: duckdb.DuckDBPyConnection, dataset: Dataset, sample_size: int
-) -> None:
+def _sample_cohort(engine: TableEngine, dataset: Dataset, sample_size: int) -> None:
     """Keep the `sample_size` rows whose key has the smallest hash.
 
     A hash of the key alone: rows that come later change the sample only by displacing the rows
@@ -237,21 +234,22 @@ def _sample_cohort(
     """
     key = ", ".join(f"CAST({quote_name(name)} AS VARCHAR)" for name in dataset.cohort.key)
     ordered = ", ".join(quote_name(name) for name in dataset.cohort.key)
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {COHORT} AS SELECT * REPLACE "
-        f"(CAST(row_number() OVER (ORDER BY {ordered}) - 1 AS INTEGER) AS cohort_id) FROM "
+    engine.make_table(
+        COHORT,
+        f"SELECT CAST(row_number() OVER (ORDER BY {ordered}) - 1 AS INTEGER) AS cohort_id, "
+        "* EXCLUDE (cohort_id) FROM "
         f"(SELECT * FROM {COHORT} ORDER BY md5(concat_ws(chr(31), {key})), {ordered} "
-        f"LIMIT {sample_size})"
+        f"LIMIT {sample_size})",
     )
 
 
-def _count_cohort(connection: duckdb.DuckDBPyConnection, report: TransformReport) -> None:
-    report.cohort = count_rows(connection, COHORT)
-    report.positives = count_rows(connection, f"{COHORT} WHERE label = 1")
-    report.unlabelled = count_rows(connection, f"{COHORT} WHERE label IS NULL")
+def _count_cohort(engine: TableEngine, report: TransformReport) -> None:
+    report.cohort = engine.count(COHORT)
+    report.positives = engine.count(f"{COHORT} WHERE label = 1")
+    report.unlabelled = engine.count(f"{COHORT} WHERE label IS NULL")
 
 
-def _sampleclean_view(connection: duckdb.DuckDBPyConnection, name: str, dataset: Dataset) -> bool:
+def _make_sampled_view(engine: TableEngine, name: str, dataset: Dataset) -> bool:
     """Restrict the view of a table that belongs to cohort rows to those of the sample.
 
     A table belongs to them when it has the cohort's key, by itself or through the tables that its
@@ -260,9 +258,10 @@ def _sampleclean_view(connection: duckdb.DuckDBPyConnection, name: str, dataset:
     key = list(dataset.cohort.key)
     table = dataset.tables[name]
     if key == [ROW_ID] and name == dataset.cohort.table:
-        connection.execute(
-            f"CREATE OR REPLACE VIEW {clean_view(name, '_sampled')} AS SELECT t.* "
-            f"FROM {clean_view(name)} AS t SEMI JOIN {COHORT} AS c ON c.{ROW_ID} = t.vigie_order"
+        engine.make_view(
+            clean_view(name, "_sampled"),
+            f"SELECT t.* FROM {clean_view(name)} AS t "
+            f"SEMI JOIN {COHORT} AS c ON c.{ROW_ID} = t.{ORDER}",
         )
         return True
     missing = [column for column in key if column not in table.columns]
@@ -281,31 +280,24 @@ def _sampleclean_view(connection: duckdb.DuckDBPyConnection, name: str, dataset:
     if missing:
         return False
     names = ", ".join(f"{quote_name(column)}" for column in key)
-    connection.execute(
-        f"CREATE OR REPLACE VIEW {clean_view(name, '_sampled')} AS SELECT t.* "
-        f"FROM {clean_view(name)} AS t{joins} SEMI JOIN {COHORT} USING ({names})"
+    engine.make_view(
+        clean_view(name, "_sampled"),
+        f"SELECT t.* FROM {clean_view(name)} AS t{joins} SEMI JOIN {COHORT} USING ({names})",
     )
     return True
 
 
 def _write_table(
-    connection: duckdb.DuckDBPyConnection,
-    name: str,
-    table: Table,
-    target: Path,
-    report: TransformReport,
-    *,
-    sampled: bool,
+    engine: TableEngine, name: str, table: Table, report: TransformReport, *, sampled: bool
 ) -> None:
-    path = target / f"{name}.parquet"
-    numbered = "" if table.primary_key else f", vigie_order AS {ROW_ID}"
+    numbered = "" if table.primary_key else f", {ORDER} AS {ROW_ID}"
     # A plain scan keeps the order of the file; a join need not.
-    order = " ORDER BY vigie_order" if sampled or name in report.set_aside else ""
-    connection.execute(
-        f"COPY (SELECT * EXCLUDE (vigie_order){numbered} "
-        f"FROM {clean_view(name, '_sampled' if sampled else '')}{order}) TO {to_parquet(path)}"
+    order = f" ORDER BY {ORDER}" if sampled or name in report.set_aside else ""
+    report.rows[name] = engine.write(
+        name,
+        f"SELECT * EXCLUDE ({ORDER}){numbered} "
+        f"FROM {clean_view(name, '_sampled' if sampled else '')}{order}",
     )
-    report.rows[name] = count_rows(connection, scan_parquet(path))
 
 
 def clean_paths(folder: Path, names: Iterable[str]) -> Mapping[str, Path]:

@@ -24,7 +24,7 @@ from vigie.dataset.spec import (
     RatioFeature,
     cohort_column,
 )
-from vigie.engine import materialized, quote_name, with_expressions
+from vigie.engine import materialized, query, quote_name, with_expressions
 from vigie.errors import DeclarationError
 from vigie.features.feature import Feature, aggregate_label, feature_name, label_of_category, slug
 from vigie.features.vocabulary import Vocabulary
@@ -137,7 +137,7 @@ def _side_by_side(
         )
     backend = ibis.get_backend(tables[0])
     sql = f"SELECT {', '.join(wanted)} FROM {joins}"
-    return materialized(backend.sql(sql, dialect="duckdb"))
+    return materialized(query(backend, sql))
 
 
 def _attributes(
@@ -710,9 +710,11 @@ def _late_feature(
                 where=f"features.{group.name}.of",
             )
         # Rows without the value are ranked apart (they must not shift the others), then blanked.
+        # Sums of fractions depend on their order in the last digits: ties must not.
+        value = wide[name].cast("float32") if wide[name].type().is_floating() else wide[name]
         rank = ibis.percent_rank().over(
             group_by=[*(wide[f"{_WITHIN}{c}"] for c in group.within), wide[name].isnull()],
-            order_by=wide[name],
+            order_by=value,
         )
         new = f"{name}_{group.name}"
         columns[new] = wide[name].isnull().ifelse(ibis.null(), rank)

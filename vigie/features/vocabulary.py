@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vigie.engine import to_arrow
+
 if TYPE_CHECKING:
     import ibis
 
@@ -56,9 +58,11 @@ class Vocabulary:
             value = rows[column].cast("string")
             told = rows.mutate(vigie_value=value).filter(value.notnull())
             learnt = told.semi_join(labelled, COHORT_ID)
-            counted = learnt if learnt.count().to_pyarrow().as_py() else told
+            counted = (
+                learnt if to_arrow(learnt.aggregate(n=learnt.count()))["n"][0].as_py() else told
+            )
             counts = counted.group_by("vigie_value").aggregate(n=counted["n"].sum())
             ranked = counts.order_by([ibis.desc("n"), "vigie_value"]).limit(top)
-            values = tuple(str(one) for one in ranked.to_pyarrow()["vigie_value"].to_pylist())
+            values = tuple(str(one) for one in to_arrow(ranked)["vigie_value"].to_pylist())
         self.used[name] = values
         return values

@@ -14,6 +14,7 @@ NO_RESULT = (
     "vigie.data.address",
     "vigie.data.postgres",
     "vigie.data.postgres_process",
+    "vigie.spark.session",
     "vigie.steps.import_ahead",
     "vigie.models.workers",
 )
@@ -28,11 +29,16 @@ THRESHOLD = (
 )
 
 
-def pipeline_steps(mode: str) -> tuple[Step, ...]:
-    """Return the seven steps of `mode`, in their order."""
+def pipeline_steps(mode: str, engine: str = "duckdb") -> tuple[Step, ...]:
+    """Return the seven steps of `mode`, in their order, for an engine.
+
+    Which cluster Spark runs on decides no result; that it is Spark does: sums of fractions may
+    differ in their last digits.
+    """
     from vigie.steps import evaluate, extract, features, load, predict, train, transform
 
     own = f"modes.{mode}"
+    more = ("pyspark",) if engine == "spark" else ()
     return (
         Step(
             name="extract",
@@ -40,8 +46,8 @@ def pipeline_steps(mode: str) -> tuple[Step, ...]:
             run=extract.run,
             inputs=("raw",),
             outputs=("extracted",),
-            params=("dataset.tables", "extract.max_rejected"),
-            libraries=("duckdb",),
+            params=("dataset.tables", "extract.max_rejected", "engine.name"),
+            libraries=("duckdb", *more),
         ),
         Step(
             name="transform",
@@ -56,8 +62,9 @@ def pipeline_steps(mode: str) -> tuple[Step, ...]:
                 "dataset.sensitive",
                 "cutoff_days",
                 f"{own}.sample_size",
+                "engine.name",
             ),
-            libraries=("duckdb",),
+            libraries=("duckdb", *more),
         ),
         Step(
             name="load",
@@ -85,8 +92,9 @@ def pipeline_steps(mode: str) -> tuple[Step, ...]:
                 "dataset.features",
                 "dataset.sensitive",
                 "cutoff_days",
+                "engine.name",
             ),
-            libraries=("duckdb", "ibis-framework", "numpy"),
+            libraries=("duckdb", "ibis-framework", "numpy", *more),
         ),
         Step(
             name="train",

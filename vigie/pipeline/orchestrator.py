@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ from vigie.checks.check import (
     run_checks,
 )
 from vigie.data.raw_artifact import RawTables
+from vigie.data.spark_raw import RemoteRawTables
 from vigie.dataset.declaration import declaration_error, parse_dataset, read_declaration
 from vigie.dataset.spec import Dataset
 from vigie.errors import ArtifactMissing, CheckFailed, DatabaseError, UsageError
@@ -56,6 +57,8 @@ from vigie.pipeline.runner import (
 )
 from vigie.pipeline.step import Artifact, Reporter, Step, StepContext
 from vigie.settings import LoadedSettings, find_project, load_settings
+from vigie.spark.files import is_url
+from vigie.spark.session import SparkOptions
 from vigie.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -180,7 +183,7 @@ class PipelineOrchestrator:
         for note in session.settings.notes:
             session.console.warn(note)
         with ExitStack() as stack:
-            session.databases = stack
+            session.databases = session.resources = stack
             stack.callback(session.save_caches)
             if self.options.explain:
                 session.explain(steps, forced)
@@ -197,6 +200,7 @@ class PipelineOrchestrator:
         """
         session, steps, _forced = self.open()
         with ExitStack() as stack:
+            session.resources = stack
             stack.callback(session.save_caches)
             return session.check(steps)
 
@@ -251,13 +255,16 @@ class Session:
     console: Console
     hashes: HashCache
     code_cache: StatCache
-    raw: RawTables
+    raw: RawTables | RemoteRawTables
     trace: RunTrace
     to_run: list[str] = field(default_factory=list)
     databases: ExitStack | None = None
     log_bytes: int | None = None
     backed_up: bool = False
     _address: DatabaseAddress | None = None
+    resources: ExitStack | None = None
+    lender: Session | None = None
+    _spark: Any = None
 
     @classmethod
     def make(
@@ -269,7 +276,7 @@ class Session:
         text, origin = read_declaration(settings.get("dataset"), project)
         dataset = parse_dataset(text, origin)
         hashes = HashCache(paths.state / "hashes.json", project)
-        return cls(
+        session = cls(
             options=options,
             settings=settings,
             mode=mode,
@@ -291,6 +298,9 @@ class Session:
             ),
             trace=RunTrace(paths.state, mode),
         )
+        if is_url(paths.raw_dir):
+            session.raw = RemoteRawTables("raw", paths.raw_dir, dataset, session.session_of_spark)
+        return session
 
     def explain(self, steps: Sequence[str], forced: Sequence[str]) -> None:
         """Show the plan that ``run`` would carry out."""
@@ -433,6 +443,7 @@ class Session:
     def _dev_pipeline(self) -> Pipeline:
         """Return dev's steps with their present values and code, and its past."""
         dev = Session.make(replace(self.options, mode="dev"), self.settings, "dev", self.language)
+        dev.lender = self
         ledger, _truncated = Ledger.open(dev.paths.ledger, repair=False)
         return dev.pipeline(ledger)
 
@@ -449,6 +460,33 @@ class Session:
             assert self.databases is not None
             self._address = self.databases.enter_context(open_database(self.settings))
         return self._address
+
+    @property
+    def session_of_spark(self) -> Callable[[], Any] | None:
+        """What opens Spark; None where it isn't the engine."""
+        return self.spark if self.settings.get("engine.name") == "spark" else None
+
+    def spark(self) -> Any:
+        """Open Spark when it is first asked for, and hold it to the end of the run."""
+        from vigie.spark.session import open_spark
+
+        if self._spark is None:
+            if self.lender is not None:
+                # Of two sessions of one process, the first has Spark.
+                return self.lender.spark()
+            assert self.resources is not None
+            self._spark = self.resources.enter_context(open_spark(self.spark_options()))
+        return self._spark
+
+    def spark_options(self) -> SparkOptions:
+        """Return where Spark is, and what it may use here."""
+        return SparkOptions(
+            master=self.settings.get("engine.spark_master"),
+            threads=self.settings.get("engine.threads") or os.cpu_count() or 1,
+            memory=self.settings.get("engine.memory_limit") or default_memory_limit(),
+            log=self.paths.spark_log,
+            scratch=self.paths.state / "spill",
+        )
 
     def _back_up_once(self, reporter: Reporter) -> None:
         """Back the mode's tables up before this run replaces any, where that is asked for."""
@@ -478,7 +516,7 @@ class Session:
 
     def pipeline(self, ledger: Ledger) -> Pipeline:
         """Return the mode's steps with all that planning and running them needs."""
-        steps = pipeline_steps(self.mode)
+        steps = pipeline_steps(self.mode, self.settings.get("engine.name"))
         return Pipeline(
             steps=steps,
             artifacts=self._artifacts(),
@@ -513,15 +551,15 @@ class Session:
         return {key: own[key] if key in own else self.settings.get(key) for key in keys}
 
     def _artifacts(self) -> dict[str, Artifact]:
+        from vigie.data.stored_tables import StoredTables
         from vigie.data.tables_artifact import TablesArtifact
         from vigie.models.published import PublishedArtifact
 
         project, paths, hashes = self.paths.project, self.paths, self.hashes
         folders = {
-            "extracted": paths.extracted,
-            "clean": paths.clean,
             "figures": paths.figures,
         }
+        tables = {"extracted": paths.extracted, "clean": paths.clean}
         files = {
             "features": paths.processed("features", ".npy"),
             "labels": paths.processed("labels", ".npy"),
@@ -540,6 +578,10 @@ class Session:
             "drift": paths.report("drift", ".json"),
         }
         made: list[Artifact] = [self.raw]
+        made += [
+            StoredTables(n, path, project, hashes, self.session_of_spark)
+            for n, path in tables.items()
+        ]
         made += [FolderArtifact(n, path, project, hashes=hashes) for n, path in folders.items()]
         made += [FileArtifact(n, path, project, hashes=hashes) for n, path in files.items()]
         made += [
@@ -565,6 +607,9 @@ class Session:
             "model_metadata": self.paths.model("model_metadata", ".json"),
             "language": self.language,
             "address": self.address,
+            "spark": self.spark,
+            "spark_log": self.spark_options().log,
+            "storage": self.settings.get("engine.storage"),
             "before_replacing": self._back_up_once,
             "schema": self.paths.schema,
             "settings": self.settings,

@@ -9,6 +9,9 @@ from typing import Any
 
 from vigie.data.extract import ExtractedTable, extract_tables
 from vigie.data.raw_artifact import GENERATED_ENROLMENTS, RawSource, RawTables
+from vigie.data.spark_extract import extract_on_spark
+from vigie.data.spark_raw import RemoteRawTables, RemoteSource, spark_files
+from vigie.data.stored_tables import new_tables_url, record_tables
 from vigie.dataset.sample import generate_sample
 from vigie.dataset.spec import Dataset
 from vigie.errors import TooManyRejected
@@ -16,6 +19,7 @@ from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_folder, atomic_write, write_json
 from vigie.pipeline.interrupt import run_interruptibly
 from vigie.pipeline.step import ProgressBar, StepContext
+from vigie.spark.session import cancel, spark_errors
 
 SOURCE_FILE = "source.json"
 
@@ -23,7 +27,7 @@ SOURCE_FILE = "source.json"
 def run(context: StepContext) -> None:
     """Read every raw table; generate the data first where dev has none."""
     dataset: Dataset = context.services["dataset"]
-    raw: RawTables = context.input("raw")
+    raw: RawTables | RemoteRawTables = context.input("raw")
     if raw.will_generate():
         assert raw.fallback is not None
         with context.progress(_("generating"), 1.0) as bar:
@@ -43,9 +47,15 @@ def run(context: StepContext) -> None:
 
 
 def _extract(
-    context: StepContext, dataset: Dataset, source: RawSource, folder: Path, bar: ProgressBar
+    context: StepContext,
+    dataset: Dataset,
+    source: RawSource | RemoteSource,
+    folder: Path,
+    bar: ProgressBar,
 ) -> dict[str, ExtractedTable]:
     try:
+        if not isinstance(source, RawSource) or context.param("engine.name") == "spark":
+            return _on_spark(context, dataset, source, folder, bar)
         return run_interruptibly(
             lambda: extract_tables(
                 source.files,
@@ -62,6 +72,35 @@ def _extract(
         # Whoever has to mend them wants to see all of them.
         _publish_rejected(context, folder, dataset)
         raise
+
+
+def _on_spark(
+    context: StepContext,
+    dataset: Dataset,
+    source: RawSource | RemoteSource,
+    folder: Path,
+    bar: ProgressBar,
+) -> dict[str, ExtractedTable]:
+    """Read the files on Spark; the tables may go where only Spark sees them."""
+    files = spark_files(source.files, context.project)
+    session = context.services["spark"]()
+    target = new_tables_url(folder, context.output("extracted").path, context.services["storage"])
+
+    def extract() -> dict[str, ExtractedTable]:
+        with spark_errors(context.services["spark_log"]):
+            tables = extract_on_spark(
+                session,
+                files,
+                dataset,
+                folder,
+                target,
+                max_rejected=context.param("extract.max_rejected"),
+                on_table=lambda _table, share: bar.advance_to(share),
+            )
+            record_tables(session, folder, target)
+            return tables
+
+    return run_interruptibly(extract, stop=lambda: cancel(session))
 
 
 def _generate(context: StepContext, folder: Path, bar: Any) -> None:
@@ -92,7 +131,9 @@ def _publish_rejected(context: StepContext, extracted: Path, dataset: Dataset) -
             published.unlink(missing_ok=True)
 
 
-def _tell(context: StepContext, source: RawSource, described: dict[str, dict[str, Any]]) -> None:
+def _tell(
+    context: StepContext, source: RawSource | RemoteSource, described: dict[str, dict[str, Any]]
+) -> None:
     total = sum(table["rows"] for table in described.values())
     context.say(
         _("{rows} rows of {tables} tables read from {folder}").format(

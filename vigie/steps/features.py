@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vigie.data.stored_tables import tables_url, visible_tables
 from vigie.dataset.spec import CUTOFF_DATE, KNOWN_DATE, Dataset, report_column
-from vigie.engine import open_engine, read_parquet
+from vigie.engine import open_engine, read_parquet, spark_engine, to_arrow
 from vigie.features.build import build_features
 from vigie.features.feature import Feature
 from vigie.features.vocabulary import Vocabulary
@@ -16,6 +17,9 @@ from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_write, write_json
 from vigie.pipeline.interrupt import run_interruptibly
 from vigie.pipeline.step import StepContext
+from vigie.spark.files import parquet_url
+from vigie.spark.frames import read_view
+from vigie.spark.session import cancel, spark_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +33,9 @@ def run(context: StepContext) -> None:
     dataset: Dataset = context.services["dataset"]
     folder: Path = context.input("clean").path
     with context.progress(_("building the features"), None):
-        built = run_interruptibly(lambda: _build(context, dataset, folder))
+        on_spark = context.param("engine.name") == "spark"
+        stop = (lambda: cancel(context.services["spark"]())) if on_spark else None
+        built = run_interruptibly(lambda: _build(context, dataset, folder), stop=stop)
         matrix = built.matrix
         _save(context, dataset, folder, built)
     context.facts["rows"], context.facts["features"] = (int(size) for size in matrix.shape)
@@ -60,27 +66,51 @@ class _Built:
 
 
 def _build(context: StepContext, dataset: Dataset, folder: Path) -> _Built:
-    import numpy as np
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(folder / "cohort.parquet")
+    if context.param("engine.name") == "spark":
+        return _build_on_spark(context, dataset, folder)
+    tables_folder = visible_tables(folder)
+    rows = pq.read_table(tables_folder / "cohort.parquet")
     vocabulary = Vocabulary(_known_to_model(context, rows))
-
     with open_engine(
         threads=context.services["threads"],
         memory_limit=context.services["memory_limit"],
         spill=context.services["spill"],
     ) as engine:
         tables = {
-            name: read_parquet(engine, folder / f"{name}.parquet", name) for name in dataset.tables
+            name: read_parquet(engine, tables_folder / f"{name}.parquet", name)
+            for name in dataset.tables
         }
-        cohort = read_parquet(engine, folder / "cohort.parquet", "cohort")
+        cohort = read_parquet(engine, tables_folder / "cohort.parquet", "cohort")
         expression, features = build_features(tables, cohort, dataset, vocabulary)
-        built = expression.to_pyarrow()
+        built = to_arrow(expression)
+    return _Built(_matrix(built, features), features, rows, vocabulary.used)
+
+
+def _build_on_spark(context: StepContext, dataset: Dataset, folder: Path) -> _Built:
+    """Build the same on Spark: of the tables, the cohort and its features come to this machine."""
+    session = context.services["spark"]()
+    url = tables_url(folder)
+    with spark_errors(context.services["spark_log"]), spark_engine(session) as engine:
+        for name in (*dataset.tables, "cohort"):
+            read_view(session, parquet_url(url, name), name)
+        cohort = engine.table("cohort")
+        rows = to_arrow(cohort.order_by("cohort_id"))
+        vocabulary = Vocabulary(_known_to_model(context, rows))
+        tables = {name: engine.table(name) for name in dataset.tables}
+        expression, features = build_features(tables, cohort, dataset, vocabulary)
+        built = to_arrow(expression)
+    return _Built(_matrix(built, features), features, rows, vocabulary.used)
+
+
+def _matrix(built: pa.Table, features: list[Feature]) -> np.ndarray:
+    import numpy as np
+
     matrix = np.empty((built.num_rows, len(features)), dtype=np.float32)
     for position, feature in enumerate(features):
         matrix[:, position] = built[feature.name].to_numpy()
-    return _Built(matrix, features, rows, vocabulary.used)
+    return matrix
 
 
 def _known_to_model(context: StepContext, rows: pa.Table) -> dict[str, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from vigie.data.load import load_tables
+from vigie.data.stored_tables import visible_tables
 from vigie.data.transform import clean_paths
 from vigie.dataset.spec import Dataset
 from vigie.i18n import _
@@ -16,6 +17,7 @@ def run(context: StepContext) -> None:
     """Stage, check and swap all tables in one transaction."""
     dataset: Dataset = context.services["dataset"]
     folder = context.input("clean").path
+    tables = visible_tables(folder)
     summary = json.loads((folder / "summary.json").read_text("utf-8"))
     address = context.services["address"]()
     total = sum(summary["rows"].values()) + summary["cohort"]
@@ -35,8 +37,8 @@ def run(context: StepContext) -> None:
             address,
             context.services["schema"],
             dataset,
-            clean_paths(folder, dataset.tables),
-            folder / "cohort.parquet",
+            clean_paths(tables, dataset.tables),
+            tables / "cohort.parquet",
             fingerprint=context.services["fingerprint"](),
             run={"mode": context.mode, **summary},
             progress=advance,

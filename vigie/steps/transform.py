@@ -7,12 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vigie.data.cohort import NO_CUTOFF, TransformReport
-from vigie.data.transform import Cleaned, transform_tables
+from vigie.data.stored_tables import new_tables_url, record_tables, tables_url
+from vigie.data.table_engine import open_spark_tables
+from vigie.data.transform import Cleaned, transform_on, transform_tables
 from vigie.dataset.spec import Dataset
 from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_folder, write_json
 from vigie.pipeline.interrupt import run_interruptibly
 from vigie.pipeline.step import StepContext
+from vigie.spark.session import cancel, spark_errors
 
 SUMMARY_FILE = "summary.json"
 
@@ -27,19 +30,22 @@ def run(context: StepContext) -> None:
         context.progress(_("cleaning the tables"), 1.0) as bar,
         atomic_folder(context.output("clean").path) as folder,
     ):
-        report = run_interruptibly(
-            lambda: transform_tables(
-                extracted,
-                folder,
-                dataset,
-                cutoff=context.param("cutoff_days"),
-                sample_size=sample_size,
-                threads=context.services["threads"],
-                memory_limit=context.services["memory_limit"],
-                on_table=lambda _table, share: bar.advance_to(share),
-                cleaned=_cleaned(context),
+        if context.param("engine.name") == "spark":
+            report = _on_spark(context, dataset, extracted, folder, sample_size)
+        else:
+            report = run_interruptibly(
+                lambda: transform_tables(
+                    extracted,
+                    folder,
+                    dataset,
+                    cutoff=context.param("cutoff_days"),
+                    sample_size=sample_size,
+                    threads=context.services["threads"],
+                    memory_limit=context.services["memory_limit"],
+                    on_table=lambda _table, share: bar.advance_to(share),
+                    cleaned=_cleaned(context),
+                )
             )
-        )
         summary = {
             **asdict(report),
             "generated": source["generated"],
@@ -58,6 +64,29 @@ def _cleaned(context: StepContext) -> Cleaned | None:
         return None
     summary = json.loads((folder / SUMMARY_FILE).read_text("utf-8"))
     return Cleaned(folder, summary["rows"], summary["set_aside"])
+
+
+def _on_spark(
+    context: StepContext, dataset: Dataset, extracted: Path, folder: Path, sample_size: int | None
+) -> TransformReport:
+    """Do the same on Spark; the tables may lie where only Spark sees them."""
+    session = context.services["spark"]()
+    source = tables_url(extracted)
+    target = new_tables_url(folder, context.output("clean").path, context.services["storage"])
+
+    def transform() -> TransformReport:
+        with spark_errors(context.services["spark_log"]):
+            with open_spark_tables(session, source, target) as engine:
+                report = transform_on(
+                    engine,
+                    dataset,
+                    cutoff=context.param("cutoff_days"),
+                    sample_size=sample_size,
+                )
+            record_tables(session, folder, target)
+            return report
+
+    return run_interruptibly(transform, stop=lambda: cancel(session))
 
 
 def _tell(context: StepContext, dataset: Dataset, report: TransformReport) -> None:

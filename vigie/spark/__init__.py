@@ -1,0 +1,1 @@
+"""Spark as the engine of extract, transform and features: session, dialect, files."""
