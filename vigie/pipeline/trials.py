@@ -11,7 +11,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -231,7 +231,7 @@ def open_trials(options: RunOptions) -> Iterator[Trials]:
         session.console.warn(note)
     lock = ProjectLock(session.paths.state, session.mode, command=shlex.join(options.command))
     try:
-        with lock.hold(options.wait_seconds) as taken_over:
+        with lock.hold(options.wait_seconds) as taken_over, ExitStack() as session.resources:
             if taken_over is not None:
                 session.console.warn(taken_over.describe())
             yield Trials(session, new_run_id(), TrialSpeaker(session.console))
