@@ -245,17 +245,26 @@ def label_sql(dataset: Dataset) -> tuple[str, str]:
     window = label.window
     kind = dataset.needed_clock(window.table).type
     events = f"({dataset.clocked_sql(window.table, quote_name)})"
+    for lookup in window.lookups:
+        wanted = ", ".join(quote_name(name) for name in (*lookup.on, *lookup.columns))
+        using = ", ".join(quote_name(name) for name in lookup.on)
+        events = (
+            f"(SELECT * FROM {events} AS e LEFT JOIN "
+            f"(SELECT {wanted} FROM {quote_name(lookup.table)}) AS l USING ({using}))"
+        )
     clock = f"CAST(e.{CLOCK} AS DATE)" if kind == "timestamp" else f"e.{CLOCK}"
     begin = f"c.{CUTOFF}" if kind == "day" else f"CAST(c.{CUTOFF} AS DATE)"
     matches = " AND ".join(f"e.{quote_name(name)} = c.{quote_name(name)}" for name in window.on)
     when = f" AND ({window.when})" if window.when else ""
-    happened = (
+    any_row = (
         f"EXISTS (SELECT 1 FROM {events} AS e WHERE {matches} "
-        f"AND {clock} > {begin} AND {clock} <= {begin} + {window.days}{when})"
+        f"AND {clock} > {begin} AND {clock} <= {begin} + {window.days}"
     )
+    happened = f"{any_row}{when})"
     latest = f"(SELECT max({clock}) FROM {events} AS e)"
     bad = f"NOT {happened}" if window.bad == "none" else happened
-    return label.known or f"{begin} + {window.days} <= {latest}", bad
+    known = label.known or f"{begin} + {window.days} <= {latest}"
+    return f"({known}) AND {any_row})" if window.known_if_any else known, bad
 
 
 def _run_declared(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from vigie.dataset.spec import (
     CUTOFF,
@@ -32,8 +33,6 @@ from vigie.engine import quote_name
 
 TOP_CATEGORIES = 20
 TOP_EVENT_CATEGORIES = 12
-WINDOWS = (7, 14, 28, 56, 182)
-TREND_WINDOWS = (14, 28, 56)
 NUMBERS = frozenset({"integer", "number"})
 DAYS = frozenset({"day", "date", "timestamp"})
 
@@ -242,16 +241,15 @@ def _events(dataset: Dataset, name: str, table: Table, way: _Way) -> EventFeatur
     if timed:
         measures = [
             measure("rows", ("count", "active_days", "days_since_last", "days_since_first")),
-            measure("rows", ("count", "active_days"), windows=WINDOWS),
-            measure("rows", ("trend",), windows=TREND_WINDOWS),
+            measure("rows", ("count", "active_days", "trend"), windows="auto"),
         ]
     aggregates: tuple[Aggregate, ...] = ("sum", "mean", "std", "min", "max")
     for number in numbers:
         last: tuple[Aggregate, ...] = ("last",) if timed else ()
         measures.append(measure(number, (*aggregates, *last), column=number))
         if timed and number in table.columns:
-            measures.append(measure(number, ("sum",), column=number, windows=WINDOWS))
-            measures.append(measure(number, ("trend",), column=number, windows=TREND_WINDOWS))
+            several: tuple[Aggregate, ...] = ("sum", "mean", "trend")
+            measures.append(measure(number, several, column=number, windows="auto"))
     counted = [one for one in numbers if one in table.columns]
     for text in texts:
         measures.append(
@@ -336,7 +334,7 @@ def _measure(
     column: str | None = None,
     expression: str | None = None,
     when: str | None = None,
-    windows: tuple[int, ...] = (),
+    windows: tuple[int, ...] | Literal["auto"] = (),
     order_by: tuple[str, ...] = (),
 ) -> Measure:
     return Measure(

@@ -195,7 +195,9 @@ def _column(profile: FileProfile, name: str, option: str) -> Profile:
 def has_outcome_by_name(profile: FileProfile) -> bool:
     """Whether a file has a column that is called like an outcome and has few values."""
     return any(
-        one.name.lower().replace(" ", "_") in _TARGET_NAMES and 2 <= one.distinct <= MAX_OUTCOMES
+        one.name.lower().replace(" ", "_") in _TARGET_NAMES
+        # A list of kinds has each of them once.
+        and 2 <= one.distinct <= min(MAX_OUTCOMES, one.known / 2)
         for one in profile.columns
     )
 

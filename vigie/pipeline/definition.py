@@ -96,6 +96,7 @@ def pipeline_steps(mode: str) -> tuple[Step, ...]:
                 "model.format",
                 "evaluation.holdout",
                 "evaluation.holdout_share",
+                "evaluation.holdout_from",
                 "evaluation.drop_repeaters",
                 "evaluation.strict_time",
                 "seed",

@@ -70,6 +70,7 @@ def run(context: StepContext) -> None:
             n_splits=own.n_splits,
             seed=context.param("seed"),
             holdout="latest" if holdout == "latest" else "grouped",
+            holdout_from=context.param("evaluation.holdout_from"),
             holdout_share=holdout
             if isinstance(holdout, float)
             else context.param("evaluation.holdout_share"),
