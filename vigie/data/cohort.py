@@ -15,6 +15,7 @@ from vigie.dataset.spec import (
     Cohort,
     Dataset,
     EventFeatures,
+    LabelWindow,
     Lookup,
     cohort_column,
     report_column,
@@ -237,13 +238,8 @@ def period_sql(cohort: Cohort) -> str:
     return f"CAST({CUTOFF} AS VARCHAR)" if cohort.cutoff else "'all'"
 
 
-def label_sql(dataset: Dataset) -> tuple[str, str]:
-    """Return when the outcome is known, and when it is bad, as SQL over the cohort's rows ``c``."""
-    label = dataset.cohort.label
-    if label.window is None:
-        return label.known_sql, label.positive_sql
-    window = label.window
-    kind = dataset.needed_clock(window.table).type
+def window_events_sql(dataset: Dataset, window: LabelWindow) -> str:
+    """Return the rows that an outcome may come from, with their clock and what is looked up."""
     events = f"({dataset.clocked_sql(window.table, quote_name)})"
     for lookup in window.lookups:
         wanted = ", ".join(quote_name(name) for name in (*lookup.on, *lookup.columns))
@@ -252,6 +248,17 @@ def label_sql(dataset: Dataset) -> tuple[str, str]:
             f"(SELECT * FROM {events} AS e LEFT JOIN "
             f"(SELECT {wanted} FROM {quote_name(lookup.table)}) AS l USING ({using}))"
         )
+    return events
+
+
+def label_sql(dataset: Dataset) -> tuple[str, str]:
+    """Return when the outcome is known, and when it is bad, as SQL over the cohort's rows ``c``."""
+    label = dataset.cohort.label
+    if label.window is None:
+        return label.known_sql, label.positive_sql
+    window = label.window
+    kind = dataset.needed_clock(window.table).type
+    events = window_events_sql(dataset, window)
     clock = f"CAST(e.{CLOCK} AS DATE)" if kind == "timestamp" else f"e.{CLOCK}"
     begin = f"c.{CUTOFF}" if kind == "day" else f"CAST(c.{CUTOFF} AS DATE)"
     matches = " AND ".join(f"e.{quote_name(name)} = c.{quote_name(name)}" for name in window.on)

@@ -267,7 +267,7 @@ def _from_period(
         where=_("evaluation.holdout_from; periods: {periods}").format(
             periods=shown_periods(tuple(str(one) for one in np.unique(periods[labelled])))
         ),
-        fix=_("Name another period, or \"none\"."),
+        fix=_('Name another period, or "none".'),
     )
 
 
