@@ -35,7 +35,7 @@ GUESSES = {
     "credit: 2 is worse than 1": Guess("", "A1{k} {x} {one_two}", "c2", "2"),
     "mushrooms: the class comes first": Guess("", "{pe},x,{k},{k},{word}", "c0", "p"),
     "tumours: an identifier, then the class": Guess("", "{id},{mb},{x},{x},{x}", "c1", "M", "c0"),
-    "tumours: identifiers that repeat": Guess("", "{id2},{k},{k},{two_four}", "c3", "4", None, "c0"),
+    "identifiers that repeat": Guess("", "{id2},{k},{k},{two_four}", "c3", "4", None, "c0"),
     "heart: 0 is well, 1 to 4 are ill": Guess("", "{x},{k},{zero_one}.0,{x},{ill}", "c4", "> 0"),
     "wine: the lower half of a scale": Guess("a;b;quality", "{x};{x};{scale}", "quality", "<= 5"),
     "a ship: surviving is no bad outcome": Guess(
@@ -53,7 +53,7 @@ GUESSES = {
         "X1,SEX,default payment next month,b", "{x},{mf},{zero_one},{yn}",
         "default payment next month", "1",
     ),
-    "dismissal among other ends": Guess(",a,status", "{n},{x},{ends}", "status", "fired", "column_1"),
+    "dismissal": Guess(",a,status", "{n},{x},{ends}", "status", "fired", "column_1"),
     "a counter of any name": Guess("rownames,a,churn", "{n},{x},{yn}", "churn", "yes", "rownames"),
 }  # fmt: skip
 
