@@ -85,7 +85,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for n in range(len(days))
         for driver in range(12)
         # Of these drivers, one stopped after the first year.
-        if rng.random() < 0.9 and not (driver == 0 and n > 26)
+        if rng.random() < 0.9 and not (driver == 0 and n > 25)
     ]
     tables = {
         "races": ("raceId,date,name", races),
