@@ -291,12 +291,13 @@ def _expected(
     ids = {*key.columns, *due_on, *person, days[0], table.clock}
     ids |= {column for one in due.foreign_keys for column in one.columns}
     numbers = [n for n, c in columns.items() if c.type in NUMBERS and n not in ids]
+    late, early = _late_and_early(dataset, name, due.columns[days[0]])
     measure = functools.partial(_measure, key.references)
     measures = [
         measure("due", ("count",)),
         measure("missed", ("count", "share"), when="event_day IS NULL"),
-        measure("late", ("count", "share"), when="event_day > due_day"),
-        measure("days_early", ("mean", "min"), expression="due_day - event_day"),
+        measure("late", ("count", "share"), when=late),
+        measure("days_early", ("mean", "min"), expression=early),
         measure(
             "last_missed",
             ("last",),
@@ -326,6 +327,17 @@ def _expected(
         match={column: column for column in (*key.columns, *person)},
         measures=tuple(measures),
     )
+
+
+def _late_and_early(dataset: Dataset, events: str, due: Column) -> tuple[str, str]:
+    """Return SQL for whether something came after it was due, and how many days before."""
+    kinds = {due.type, dataset.needed_clock(events).type}
+    if kinds == {"day"}:
+        return "event_day > due_day", "due_day - event_day"
+    early = "date_diff('day', CAST(event_day AS DATE), CAST(due_day AS DATE))"
+    # What is due on a day may come until that day's end.
+    whole = "CAST(event_day AS DATE) > CAST(due_day AS DATE)"
+    return ("event_day > due_day" if kinds == {"timestamp"} else whole), early
 
 
 def _measure(
