@@ -185,7 +185,7 @@ def _shared_keys(dataset: Dataset) -> list[tuple[str, ...]]:
 def _way_to_cohort(dataset: Dataset, table: Table) -> _Way | None:
     wanted, shared = _cohort_columns(dataset), _shared_keys(dataset)
     on = [name for name in wanted if name in table.columns]
-    lookups = []
+    lookups: list[Lookup] = []
     for key in table.foreign_keys:
         if key.references == dataset.cohort.table or (key.to or key.columns) != key.columns:
             continue
