@@ -219,6 +219,7 @@ class Evaluation(Section):
 
     holdout: Literal["latest", "grouped"] | Annotated[float, Field(gt=0, lt=1)] = "latest"
     holdout_share: float = Field(default=0.2, gt=0, lt=1)
+    holdout_from: Annotated[str, Field(min_length=1)] | None = None
     drop_repeaters: bool = True
     strict_time: bool = False
     recall_margin: float = Field(default=0.1, gt=0, le=1)

@@ -257,8 +257,12 @@ def _tell_outcome(made: Decisions) -> None:
     outcome = made.outcome
     assert outcome is not None
     column = outcome.column
-    bad = outcome.comparison or " | ".join(outcome.values)
-    print(_("to be predicted: {name} = {bad}").format(name=column.name, bad=bad))
+    if outcome.comparison is not None:
+        bad = f"{column.name} {outcome.comparison}"
+        print(_("to be predicted: {bad}").format(bad=bad))
+    else:
+        bad = " | ".join(outcome.values)
+        print(_("to be predicted: {name} = {bad}").format(name=column.name, bad=bad))
     rows = sum(count for value, count in column.values if value in outcome.values)
     if outcome.values:
         share = rows / max(1, column.known)

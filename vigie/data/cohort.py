@@ -15,6 +15,7 @@ from vigie.dataset.spec import (
     Cohort,
     Dataset,
     EventFeatures,
+    LabelWindow,
     Lookup,
     cohort_column,
     report_column,
@@ -258,6 +259,19 @@ def period_sql(cohort: Cohort) -> str:
     return f"CAST({CUTOFF} AS VARCHAR)" if cohort.cutoff else "'all'"
 
 
+def window_events_sql(dataset: Dataset, window: LabelWindow) -> str:
+    """Return the rows that an outcome may come from, with their clock and what is looked up."""
+    events = f"({dataset.clocked_sql(window.table, quote_name)})"
+    for lookup in window.lookups:
+        wanted = ", ".join(quote_name(name) for name in (*lookup.on, *lookup.columns))
+        using = ", ".join(quote_name(name) for name in lookup.on)
+        events = (
+            f"(SELECT * FROM {events} AS e LEFT JOIN "
+            f"(SELECT {wanted} FROM {quote_name(lookup.table)}) AS l USING ({using}))"
+        )
+    return events
+
+
 def label_sql(dataset: Dataset) -> tuple[str, str]:
     """Return when the outcome is known, and when it is bad, as SQL over the cohort's rows ``c``."""
     label = dataset.cohort.label
@@ -265,18 +279,20 @@ def label_sql(dataset: Dataset) -> tuple[str, str]:
         return label.known_sql, label.positive_sql
     window = label.window
     kind = dataset.needed_clock(window.table).type
-    events = f"({dataset.clocked_sql(window.table, quote_name)})"
+    events = window_events_sql(dataset, window)
     clock = f"CAST(e.{CLOCK} AS DATE)" if kind == "timestamp" else f"e.{CLOCK}"
     begin = f"c.{CUTOFF}" if kind == "day" else f"CAST(c.{CUTOFF} AS DATE)"
     matches = " AND ".join(f"e.{quote_name(name)} = c.{quote_name(name)}" for name in window.on)
     when = f" AND ({window.when})" if window.when else ""
-    happened = (
+    any_row = (
         f"EXISTS (SELECT 1 FROM {events} AS e WHERE {matches} "
-        f"AND {clock} > {begin} AND {clock} <= {begin} + {window.days}{when})"
+        f"AND {clock} > {begin} AND {clock} <= {begin} + {window.days}"
     )
+    happened = f"{any_row}{when})"
     latest = f"(SELECT max({clock}) FROM {events} AS e)"
     bad = f"NOT {happened}" if window.bad == "none" else happened
-    return label.known or f"{begin} + {window.days} <= {latest}", bad
+    known = label.known or f"{begin} + {window.days} <= {latest}"
+    return f"({known}) AND {any_row})" if window.known_if_any else known, bad
 
 
 def _make_declared(engine: TableEngine, name: str, sql: str) -> None:

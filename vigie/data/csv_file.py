@@ -200,6 +200,29 @@ def copy_as_utf8(path: Path, scratch: Path, *, encoding: str, where: str) -> Pat
     return copy
 
 
+def without_first_lines(path: Path, scratch: Path, count: int, encoding: str | None) -> Path:
+    """Return a copy of a file, unpacked, without the lines before its table."""
+    copy = scratch / f"{path.name.split('.')[0]}.csv.skipped"
+    packed = path.stat().st_size
+    try:
+        with open_bytes(path) as source, copy.open("wb") as sink:
+            # A title and a few notes are short; where they end is looked for in what is read first.
+            block = source.read(_CHUNK)
+            if encoding is None:
+                lines = block.removeprefix(codecs.BOM_UTF8).splitlines(keepends=True)
+                sink.write(b"".join(lines[count:]))
+            else:
+                block += source.read()
+                text = block.decode(encoding, errors="replace")
+                sink.write("".join(text.splitlines(keepends=True)[count:]).encode(encoding))
+            while block := source.read(_CHUNK):
+                sink.write(block)
+                refuse_bomb(source.tell(), packed, str(path))
+    except (OSError, EOFError, zlib.error, UnicodeError) as error:
+        raise unreadable(str(path), error) from error
+    return copy
+
+
 @contextmanager
 def verified(path: Path, where: str) -> Iterator[LineCount]:
     """Check a gzip stream to its end beside the block; DuckDB takes a broken-off one for whole.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from vigie.data.cohort import clean_view, rows_sql
+from vigie.data.cohort import clean_view, rows_sql, window_events_sql
 from vigie.data.read_csv import SQL_TYPES
 from vigie.dataset.faults import Fault, Place, unknown_name
 from vigie.dataset.spec import (
@@ -113,7 +113,7 @@ class _Trial:
             yield from self._expression(place, "positive", label.positive, _ROWS, boolean=True)
         yield from self._expression(place, "known", label.known, _ROWS, boolean=True)
         if label.window is not None:
-            events = f"({self.dataset.clocked_sql(label.window.table, quote_name)})"
+            events = window_events_sql(self.dataset, label.window)
             inner = (*place, "window")
             yield from self._expression(inner, "when", label.window.when, events, boolean=True)
             yield from self._names((*inner, "on"), label.window.on)

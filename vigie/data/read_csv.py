@@ -8,7 +8,7 @@ numbers (it rounds), and bytes that aren't UTF-8.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from vigie.data.csv_file import (
     plain_path,
     read_header,
     verified,
+    without_first_lines,
 )
 from vigie.data.raw_files import RawFile
 from vigie.data.records import copy_plainly, count_lines, count_records, encoding_of
@@ -95,6 +96,8 @@ def read_csv_to_parquet(
     DataError
         When a declared column is missing or the file is not a CSV.
     """
+    if table.csv.skip:
+        return _read_below(connection, raw, table, target, scratch=scratch, where=where)
     with plain_path(raw, scratch, where) as path:
         encoding = table.csv.encoding or "utf-8"
         try:
@@ -113,6 +116,30 @@ def read_csv_to_parquet(
             if _is_whole(result, lines, path, table, where):
                 return result
         return _read_plainly(path, table, target, encoding, scratch, where)
+
+
+def _read_below(
+    connection: duckdb.DuckDBPyConnection,
+    raw: RawFile,
+    table: Table,
+    target: Path,
+    *,
+    scratch: Path,
+    where: str,
+) -> ReadResult:
+    """Read the table that stands below lines of another kind."""
+    skip = table.csv.skip
+    below = table.model_copy(update={"csv": table.csv.model_copy(update={"skip": 0})})
+    with plain_path(raw, scratch, where) as path:
+        copy = without_first_lines(path, scratch, skip, table.csv.encoding)
+        try:
+            result = read_csv_to_parquet(
+                connection, RawFile(raw.table, copy), below, target, scratch=scratch, where=where
+            )
+        finally:
+            copy.unlink(missing_ok=True)
+    result.rejected = [replace(one, line=one.line + skip) for one in result.rejected]
+    return result
 
 
 def _read_faults() -> tuple[type[Exception], ...]:
@@ -221,7 +248,7 @@ def _read(
     """Read a file whose every row fits in one pass; look closer only where one doesn't."""
     _forget_rejects(connection)
     try:
-        if not table.csv.plain_numbers:
+        if not table.csv.plain_numbers or any(one.strip for one in table.columns.values()):
             raise _BadValue
         _run(connection, f"COPY ({_fast_sql(path, header, table)}) TO {to_parquet(target)}")
         rejected = _structural_rejects(connection, path, plainly=plainly)
@@ -310,7 +337,13 @@ def _read_closely(
 
 def _number_text(quoted: str, column: Column, dialect: Dialect) -> str:
     """Return the text of a value with numbers written as the engine reads them."""
-    if column.type not in ("integer", "day", "number") or dialect.plain_numbers:
+    if column.type not in ("integer", "day", "number"):
+        return quoted
+    for affix in column.strip:
+        quoted = f"replace({quoted}, {quote_text(affix)}, '')"
+    if column.strip:
+        quoted = f"trim({quoted})"
+    if dialect.plain_numbers:
         return quoted
     if dialect.thousands is not None:
         quoted = f"replace({quoted}, {quote_text(dialect.thousands)}, '')"

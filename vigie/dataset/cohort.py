@@ -42,6 +42,11 @@ class LabelWindow(Declared):
     """Whether it is bad when no row comes, or when some row comes."""
     when: str | None = None
     """SQL: which rows count."""
+    lookups: tuple[Lookup, ...] = ()
+    """Tables joined to it for some of their columns, which ``when`` may name."""
+    known_if_any: bool = False
+    """Whether nothing is known of whom no row comes at all, whatever ``when``: who doesn't start
+    can't fail to finish."""
 
 
 class Outcome(Declared):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from vigie.dataset.spec import (
     CUTOFF,
@@ -32,8 +33,6 @@ from vigie.engine import quote_name
 
 TOP_CATEGORIES = 20
 TOP_EVENT_CATEGORIES = 12
-WINDOWS = (7, 14, 28, 56, 182)
-TREND_WINDOWS = (14, 28, 56)
 NUMBERS = frozenset({"integer", "number"})
 DAYS = frozenset({"day", "date", "timestamp"})
 
@@ -186,7 +185,7 @@ def _shared_keys(dataset: Dataset) -> list[tuple[str, ...]]:
 def _way_to_cohort(dataset: Dataset, table: Table) -> _Way | None:
     wanted, shared = _cohort_columns(dataset), _shared_keys(dataset)
     on = [name for name in wanted if name in table.columns]
-    lookups = []
+    lookups: list[Lookup] = []
     for key in table.foreign_keys:
         if key.references == dataset.cohort.table or (key.to or key.columns) != key.columns:
             continue
@@ -194,12 +193,14 @@ def _way_to_cohort(dataset: Dataset, table: Table) -> _Way | None:
         if key.columns in shared and _is_looked_up(dataset, key.references):
             # It says the same of each event as it does of the row itself.
             continue
+        # What two tables call alike is taken from the first of them.
+        taken = {*table.columns, *(name for one in lookups for name in one.columns)}
         found = [name for name in wanted if name not in on and name in other.columns]
         on += found
         more = tuple(
             column
             for column in other.columns
-            if column not in table.columns and column not in key.columns and column not in found
+            if column not in taken and column not in key.columns and column not in found
         )
         if found or more:
             lookups.append(Lookup(table=key.references, on=key.columns, columns=(*found, *more)))
@@ -242,16 +243,15 @@ def _events(dataset: Dataset, name: str, table: Table, way: _Way) -> EventFeatur
     if timed:
         measures = [
             measure("rows", ("count", "active_days", "days_since_last", "days_since_first")),
-            measure("rows", ("count", "active_days"), windows=WINDOWS),
-            measure("rows", ("trend",), windows=TREND_WINDOWS),
+            measure("rows", ("count", "active_days", "trend"), windows="auto"),
         ]
     aggregates: tuple[Aggregate, ...] = ("sum", "mean", "std", "min", "max")
     for number in numbers:
         last: tuple[Aggregate, ...] = ("last",) if timed else ()
         measures.append(measure(number, (*aggregates, *last), column=number))
         if timed and number in table.columns:
-            measures.append(measure(number, ("sum",), column=number, windows=WINDOWS))
-            measures.append(measure(number, ("trend",), column=number, windows=TREND_WINDOWS))
+            several: tuple[Aggregate, ...] = ("sum", "mean", "trend")
+            measures.append(measure(number, several, column=number, windows="auto"))
     counted = [one for one in numbers if one in table.columns]
     for text in texts:
         measures.append(
@@ -291,12 +291,13 @@ def _expected(
     ids = {*key.columns, *due_on, *person, days[0], table.clock}
     ids |= {column for one in due.foreign_keys for column in one.columns}
     numbers = [n for n, c in columns.items() if c.type in NUMBERS and n not in ids]
+    late, early = _late_and_early(dataset, name, due.columns[days[0]])
     measure = functools.partial(_measure, key.references)
     measures = [
         measure("due", ("count",)),
         measure("missed", ("count", "share"), when="event_day IS NULL"),
-        measure("late", ("count", "share"), when="event_day > due_day"),
-        measure("days_early", ("mean", "min"), expression="due_day - event_day"),
+        measure("late", ("count", "share"), when=late),
+        measure("days_early", ("mean", "min"), expression=early),
         measure(
             "last_missed",
             ("last",),
@@ -328,6 +329,17 @@ def _expected(
     )
 
 
+def _late_and_early(dataset: Dataset, events: str, due: Column) -> tuple[str, str]:
+    """Return SQL for whether something came after it was due, and how many days before."""
+    kinds = {due.type, dataset.needed_clock(events).type}
+    if kinds == {"day"}:
+        return "event_day > due_day", "due_day - event_day"
+    early = "date_diff('day', CAST(event_day AS DATE), CAST(due_day AS DATE))"
+    # What is due on a day may come until that day's end.
+    whole = "CAST(event_day AS DATE) > CAST(due_day AS DATE)"
+    return ("event_day > due_day" if kinds == {"timestamp"} else whole), early
+
+
 def _measure(
     table: str,
     name: str,
@@ -336,7 +348,7 @@ def _measure(
     column: str | None = None,
     expression: str | None = None,
     when: str | None = None,
-    windows: tuple[int, ...] = (),
+    windows: tuple[int, ...] | Literal["auto"] = (),
     order_by: tuple[str, ...] = (),
 ) -> Measure:
     return Measure(

@@ -261,6 +261,10 @@ def _in_cohort(dataset: Dataset) -> Iterator[Fault]:
         else:
             other = dataset.tables[window.table]
             yield from _unknown((*place, "on"), window.on, other.columns)
+            known = set(other.columns)
+            for number, lookup in enumerate(window.lookups):
+                yield from _in_lookup(dataset, lookup, known, (*place, "lookups", number))
+                known |= set(lookup.columns)
             if other.clock is None:
                 yield _no_clock((*place, "table"), window.table)
 

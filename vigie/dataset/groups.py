@@ -101,8 +101,9 @@ class Measure(Declared):
     aggregates: tuple[Aggregate, ...]
     """What is made of it. trend: the last window's share of the last two windows' sum; share: of
     all rows those that count; active_days: days with a row."""
-    windows: tuple[Annotated[int, Field(gt=0)], ...] = ()
-    """Days before the cut-off, each of which makes features of its own; left out: all days."""
+    windows: tuple[Annotated[int, Field(gt=0)], ...] | Literal["auto"] = ()
+    """Days before the cut-off, each of which makes features of its own; left out: all days;
+    "auto": as suits how often events come, which is kept with the model."""
     by: By | None = None
     """One sum for each value of a category."""
     order_by: tuple[str, ...] = ()
@@ -110,6 +111,11 @@ class Measure(Declared):
     topic: Label | None = None
     """What it is about, where several features are about the same: they count as one reason for
     a score, and are shuffled together for their importance; left out: its own label."""
+
+    @property
+    def each_window(self) -> tuple[int | None, ...]:
+        """The windows in days; None for all days."""
+        return (None,) if not self.windows or self.windows == "auto" else self.windows
 
 
 class EventFeatures(Declared):

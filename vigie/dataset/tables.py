@@ -31,6 +31,8 @@ class Dialect(Declared):
     """The decimal separator."""
     thousands: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """What parts thousands."""
+    skip: Annotated[int, Field(ge=0, le=1000)] = 0
+    """How many lines stand before the header (or, without one, before the first row)."""
 
     @field_validator("encoding")
     @classmethod
@@ -58,6 +60,8 @@ class Column(Declared):
     from 1."""
     format: str | None = None
     """How its dates are written, in the signs of strptime; left out: ISO 8601."""
+    strip: tuple[str, ...] = ()
+    """Of a number: what is written before or behind it and taken off, such as "$", "%" or "kg"."""
     required: bool = False
     """Whether a row without a value is set aside."""
     minimum: float | None = None

@@ -27,6 +27,7 @@ from vigie.dataset.spec import (
 from vigie.engine import materialized, query, quote_name, with_expressions
 from vigie.errors import DeclarationError
 from vigie.features.feature import Feature, aggregate_label, feature_name, label_of_category, slug
+from vigie.features.rhythm import with_windows
 from vigie.features.vocabulary import Vocabulary
 from vigie.i18n import _
 
@@ -230,7 +231,6 @@ def _events(
 ) -> Iterable[_Part]:
     clock = "" if dataset.known_from_start(group.table) else str(dataset.needed_clock(group.table))
     known = _known_events(group, tables, cohort, dataset)
-    plain = [measure for measure in group.measures if measure.by is None]
     by = [measure for measure in group.measures if measure.by is not None]
     needed = sorted({measure.by.column for measure in by if measure.by})
     # One pass over the events: everything asked for can be made from sums per day and category,
@@ -241,6 +241,8 @@ def _events(
         n=known.count(), **_daily_columns(group.measures, known)
     )
     daily = materialized(daily)
+    group = with_windows(group, daily, AGE, cohort, vocabulary)
+    plain = [measure for measure in group.measures if measure.by is None]
     if plain:
         yield _from_days(group, plain, daily, clock)
     if by:
@@ -279,7 +281,7 @@ def _distinct(
     features: list[Feature] = []
     for measure in measures:
         value = known[_value_name(measure)]
-        for window in measure.windows or (None,):
+        for window in measure.each_window:
             name = feature_name(group.name, measure.name, "distinct", window)
             columns[name] = value.nunique(where=None if window is None else known[AGE] < window)
             label = aggregate_label(measure.label, "distinct", window)
@@ -449,7 +451,7 @@ def _from_days(
             # Days don't add up to it: see ``_distinct``.
             if aggregate == "distinct":
                 continue
-            for window in measure.windows or (None,):
+            for window in measure.each_window:
                 name = feature_name(group.name, measure.name, aggregate, window)
                 columns[name] = _day_aggregate(aggregate, by_day, measure, window)
                 features.append(

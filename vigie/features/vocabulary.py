@@ -7,7 +7,7 @@ else is in their file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,12 @@ class Vocabulary:
 
     given: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     used: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def learnt(self, name: str, find: Callable[[], Iterable[str]]) -> tuple[str, ...]:
+        """Return what the model knows under `name`, else what `find` finds; it is kept."""
+        values = tuple(self.given[name]) if name in self.given else tuple(find())
+        self.used[name] = values
+        return values
 
     def most_frequent(
         self, name: str, rows: ibis.Table, column: str, top: int, cohort: ibis.Table

@@ -20,20 +20,43 @@ MAX_OUTCOMES = 20
 RARE_ROWS = 50
 _RESERVED = {*COHORT_COLUMNS, ROW_ID, "vigie_order"}
 # customer_id, PassengerId, ID, "row number"; not idle, and not paid.
-ID_NAME = re.compile(r"(?i:(^|[_\s.-])(id|ids|key|uuid|guid|nr|no|number|code|index)$)|[a-z]I[dD]$")
+ID_NAME = re.compile(
+    r"(?i:(^|[_\s.-])(id|ids|key|uuid|guid|nr|nbr|no|number|code|index)\.?$)|[a-z]I[dD]$"
+)
 # A column called like an identifier that has fewer different values than this share of its rows
 # tells kinds apart, not things.
 ID_SHARE = 0.5
+# And one that numbers rows, in a file without names.
+NUMBERING_SHARE = 0.8
+# A column called like a person repeats for each of their rows.
+_PERSON_NAME = re.compile(
+    r"(?i)(patient|customer|client|user|member|subject|student|person|employee|account|driver|"
+    r"player|card|household)"
+)
+MIN_PERSONS = 20
 _TARGET_NAMES = (
     "target", "label", "class", "outcome", "y", "churn", "churned", "exited", "default",
     "defaulted", "survived", "died", "death", "fraud", "isfraud", "is_fraud", "response",
-    "attrition", "dropout", "failed", "failure", "income", "result", "status",
+    "attrition", "dropout", "failed", "failure", "readmitted", "diagnosis", "risk", "income",
+    "quality", "result", "status",
 )  # fmt: skip
+# Words within a name that say so, as in "Loan_Status" or "default payment next month".
+_TARGET_WORDS = frozenset((
+    "target", "churn", "churned", "outcome", "default", "fraud", "attrition", "dropout",
+    "readmitted", "survived", "survival", "died", "dead", "death", "bankrupt", "canceled",
+    "cancelled", "disease", "failure", "phishing", "spam", "arrest", "purchase", "purchased",
+    "converted", "revenue", "approved", "status", "class", "label",
+))  # fmt: skip
 _BAD_VALUES = (
-    "1", "yes", "true", "y", "t", "oui", "vrai", "o", "bad", "fail", "failed", "failure",
+    "yes", "true", "y", "t", "oui", "vrai", "o", "bad", "fail", "failed", "failure",
     "churn", "churned", "default", "fraud", "malignant", "positive", "pos", "died", "dead",
-    "dropout", "withdrawn", "left", "high", "abnormal", "sick", "present", "poisonous",
+    "dropout", "withdrawn", "left", "high", "abnormal", "sick", "present", "poisonous", "fired",
+    "charged off", "rejected", "cancelled", "canceled", "unacc", "spam", "attrited customer",
 )  # fmt: skip
+# What a column is called whose "yes" is the good news.
+_GOOD_NEWS = frozenset(("survived", "survival", "approved", "passed", "retained", "alive"))
+# With so many values, whole numbers are a scale, not kinds.
+MIN_SCALE = 5
 _PERSONAL = re.compile(
     r"(^|[_\s-])(sex|gender|race|ethnic\w*|religion|nationality|disab\w*|age|sexe|genre|"
     r"nationalite|handicap|marital\w*)($|[_\s-])",
@@ -150,6 +173,8 @@ def _choose_outcome(profile: FileProfile, wishes: Wishes, ask: Ask, notes: list[
         return Outcome(column, comparison=f"{match[1]} {match[2]}")
     if wishes.positive:
         return Outcome(column, _known_values(column, wishes.positive))
+    if (comparison := _guess_comparison(column, ask, notes)) is not None:
+        return Outcome(column, comparison=comparison)
     return Outcome(column, (_guess_positive(column, ask, notes),))
 
 
@@ -170,22 +195,18 @@ def _column(profile: FileProfile, name: str, option: str) -> Profile:
 def has_outcome_by_name(profile: FileProfile) -> bool:
     """Whether a file has a column that is called like an outcome and has few values."""
     return any(
-        one.name.lower().replace(" ", "_") in _TARGET_NAMES and 2 <= one.distinct <= MAX_OUTCOMES
+        one.name.lower().replace(" ", "_") in _TARGET_NAMES
+        # A list of kinds has each of them once.
+        and 2 <= one.distinct <= min(MAX_OUTCOMES, one.known / 2)
         for one in profile.columns
     )
 
 
 def _guess_target(profile: FileProfile, ask: Ask, notes: list[str]) -> Profile:
     possible = [one for one in profile.columns if 2 <= one.distinct <= MAX_OUTCOMES]
-    two = [one for one in possible if one.distinct == 2]
-    by_name = {one.name.lower().replace(" ", "_"): one for one in reversed(possible)}
-    named = [by_name[name] for name in _TARGET_NAMES if name in by_name]
-    last = profile.columns[-1]
-    # A column called "status" is an outcome the rather if it has two values.
-    named = [one for one in named if one in two] or named
-    guess = next(
-        iter(named or [one for one in (last,) if one in two] or two[-1:] or possible[-1:]), None
-    )
+    guess = _target_by_place(profile, possible)
+    if profile.sniffed.header:
+        guess = _target_by_name(possible) or guess
     names = [one.name for one in possible]
     answer = ask(_("Which column is to be predicted?"), names) if names else None
     if answer is not None:
@@ -202,6 +223,37 @@ def _guess_target(profile: FileProfile, ask: Ask, notes: list[str]) -> Profile:
         _("{name} is taken for the outcome; another one: --target COLUMN").format(name=guess.name)
     )
     return guess
+
+
+def _words(name: str) -> set[str]:
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return set(re.split(r"[^a-z0-9]+", parted.lower()))
+
+
+def _target_by_name(possible: Sequence[Profile]) -> Profile | None:
+    by_name = {one.name.lower().replace(" ", "_"): one for one in reversed(possible)}
+    named = [by_name[name] for name in _TARGET_NAMES if name in by_name]
+    named += [one for one in reversed(possible) if _words(one.name) & _TARGET_WORDS]
+    # A column called "status" is an outcome the rather if it has two values.
+    return next(iter([one for one in named if one.distinct == 2] or named), None)
+
+
+def _target_by_place(profile: FileProfile, possible: Sequence[Profile]) -> Profile | None:
+    """Return the column that stands where outcomes stand: last, or first, behind an identifier."""
+    two = [one for one in possible if one.distinct == 2 and not _PERSONAL.search(one.name)]
+    first = profile.columns[0]
+    if len(profile.columns) > 1 and (first.is_unique or _is_numbering(profile, first)):
+        first = profile.columns[1]
+    ends = [profile.columns[-1]] if profile.sniffed.header else [profile.columns[-1], first]
+    some = [one for one in ends if one in possible and not _PERSONAL.search(one.name)]
+    chosen = [one for one in ends if one in two] or some or two[-1:]
+    return next(iter(chosen), None)
+
+
+def _is_numbering(profile: FileProfile, column: Profile) -> bool:
+    """Whether a column without a name numbers what its rows are about, as a first one may."""
+    first = not profile.sniffed.header and column.place == 1
+    return first and column.type == "integer" and column.distinct > NUMBERING_SHARE * column.rows
 
 
 def _known_values(column: Profile, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -252,15 +304,50 @@ def _guess_positive(column: Profile, ask: Ask, notes: list[str]) -> str:
     )
     if answer is not None:
         return _known_values(column, [answer])[0]
-    folded = {value.rstrip(".").lower(): value for value in values}
-    known = [folded[one] for one in _BAD_VALUES if one in folded]
-    # Values come by their frequency: what one is warned of is the rarer.
-    chosen = known[0] if column.distinct == 2 and known else values[-1]
+    chosen = _worse(column, values)
     others = [value for value in values if value != chosen]
     notes.append(
         _(
             "{name} = {value} is taken for the bad outcome, not {others}; otherwise: --positive"
         ).format(name=column.name, value=chosen, others=", ".join(others))
+    )
+    return chosen
+
+
+def _worse(column: Profile, values: Sequence[str]) -> str:
+    """Return the value that one is warned of, of values by their frequency."""
+    folded = {value.rstrip(".").lower(): value for value in values}
+    known = [folded[one] for one in _BAD_VALUES if one in folded]
+    worse = known[0] if known and (column.distinct == 2 or len(known) == 1) else values[-1]
+    if column.distinct == 2 and column.type in ("integer", "number"):
+        # 0 and 1, 1 and 2, 2 and 4: the greater one.
+        worse = max(values, key=float)
+    if column.distinct == 2 and _words(column.name) & _GOOD_NEWS:
+        return next(value for value in values if value != worse)
+    return worse
+
+
+def _guess_comparison(column: Profile, ask: Ask, notes: list[str]) -> str | None:
+    """Return what is bad on a scale: all but a most frequent 0, else its lower part."""
+    if column.type != "integer" or not MIN_SCALE <= column.distinct <= MAX_OUTCOMES or column.strip:
+        return None
+    counts = sorted((float(value), count) for value, count in column.values)
+    below, chosen = 0, f"<= {counts[0][0]:g}"
+    for value, count in counts:
+        below += count
+        if below * 2 <= column.known:
+            chosen = f"<= {value:g}"
+    if counts[0][0] == 0 and counts[0][1] == max(count for _value, count in counts):
+        chosen = "> 0"
+    question = _("Which part of {name} is the one to be warned of?").format(name=column.name)
+    answer = ask(question, [chosen, *(value for value, _count in column.values)])
+    if answer is not None:
+        match = _COMPARISON.fullmatch(answer)
+        return f"{match[1]} {match[2]}" if match else f"= {_known_values(column, [answer])[0]}"
+    notes.append(
+        _("{name} {part} is taken for the bad outcome; otherwise: --positive").format(
+            name=column.name, part=chosen
+        )
     )
     return chosen
 
@@ -297,8 +384,9 @@ def _choose_key(
         for one in profile.columns
         if one.is_unique and one.type in ("integer", "text") and one is not outcome.column
     ]
-    # Without a name, it is the numbers that a statistics program gave its rows.
+    # Without a name, or counting from one, it is what a statistics program gave its rows.
     named = [one for one in unique if ID_NAME.search(one.name) or not one.name]
+    named += [one for one in unique if one.counts_rows or _is_numbering(profile, one)]
     if named:
         name = declared_names(profile.columns)[named[0].place]
         notes.append(_("{name} is the key: each row has its own").format(name=name))
@@ -316,9 +404,13 @@ def _choose_group(profile: FileProfile, made: Decisions, notes: list[str]) -> Pr
     said = _("rows with the same {name} are kept together: they are about the same thing")
     for column in profile.columns:
         taken = made.outcome is not None and column is made.outcome.column
-        if column is made.key or taken or column.is_unique or not ID_NAME.search(column.name):
+        numbered = _is_numbering(profile, column)
+        called = numbered or ID_NAME.search(column.name)
+        if column is made.key or taken or column.is_unique or not called:
             continue
-        if column.type in ("integer", "text") and column.distinct > ID_SHARE * column.rows:
+        of_persons = column.distinct >= MIN_PERSONS and _PERSON_NAME.search(column.name)
+        many = of_persons or column.distinct > ID_SHARE * column.rows
+        if column.type in ("integer", "text") and many:
             notes.append(said.format(name=made.name(column)))
             return column
     return None

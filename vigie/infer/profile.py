@@ -26,6 +26,11 @@ SURE_MARKERS = ("", "?", "na", "n/a", "nan", "null", "\\n", "#n/a", "#na", "<na>
 # These may be values of their own; among numbers or dates they are not.
 MAYBE_MARKERS = ("-", "--", ".", "*", "none", "nil", "unknown", "missing", "not available", "n.a.")
 TOP_VALUES = 200
+# A currency before a number, or a currency, a percent sign or a short unit behind it.
+_AFFIXED = (
+    r"^(?P<before>\s*(?:[$€£¥₹]|USD|EUR|GBP|CHF)?\s*)[+-]?(?P<number>[0-9][0-9.,' ]*?)"
+    r"(?P<behind>\s*(?:[%‰$€£¥₹]|[A-Za-zµ°²³/.]{1,10})?)$"
+)
 DATE_FORMATS = (
     "%Y/%m/%d",
     "%d/%m/%Y",
@@ -43,6 +48,11 @@ DATE_FORMATS = (
     "%b %d, %Y",
     "%B %d, %Y",
     "%d %B %Y",
+    "%Y-%m",
+    "%m/%Y",
+    "%b-%y",
+    "%b-%Y",
+    "%b %Y",
 )
 TIME_FORMATS = (
     "%Y/%m/%d %H:%M:%S",
@@ -77,6 +87,10 @@ class Profile:
         The most frequent values with their counts, as text, trimmed.
     zeros_first
         Whether numbers have zeros in front, as codes do.
+    strip
+        What is written around each number: a currency, a percent sign, a unit.
+    counts_rows
+        Whether its whole numbers are consecutive, one for each row.
     """
 
     name: str
@@ -89,6 +103,8 @@ class Profile:
     format: str | None = None
     other_formats: tuple[str, ...] = ()
     zeros_first: bool = False
+    strip: tuple[str, ...] = ()
+    counts_rows: bool = False
 
     @property
     def known(self) -> int:
@@ -138,6 +154,7 @@ def profile_file(path: Path, sniffed: Sniffed, scratch: Path) -> FileProfile:
         quote=sniffed.quote,
         header=sniffed.header,
         encoding=sniffed.encoding,
+        skip=sniffed.skip,
     )
     texts = {f"c{n}": Column(type="text", source=n) for n in range(1, len(sniffed.names) + 1)}
     table = Table(file=path.stem, columns=texts, missing=(), csv=dialect)
@@ -179,10 +196,11 @@ def _with_separators(
     """Return the dialect with the separators that most columns of numbers are written with."""
     if not names:
         return dialect
-    plain = r"^\s*[+-]?\d+\.\d+\s*$"
-    comma = r"^\s*[+-]?\d+,\d+\s*$"
-    english = r"^\s*[+-]?\d{1,3}(,\d{3})+(\.\d+)?\s*$"
-    german = r"^\s*[+-]?\d{1,3}(\.\d{3})+(,\d+)\s*$"
+    begin, end = r"^\s*[$€£]?\s*[+-]?", r"\s*[$€£%]?\s*$"
+    plain = rf"{begin}\d+\.\d+{end}"
+    comma = rf"{begin}\d+,\d+{end}"
+    english = rf"{begin}\d{{1,3}}(,\d{{3}})+(\.\d+)?{end}"
+    german = rf"{begin}\d{{1,3}}(\.\d{{3}})+(,\d+){end}"
     votes = dict.fromkeys(("plain", "comma", "english", "german"), 0)
     for name in names:
         counts = connection.execute(
@@ -243,7 +261,27 @@ class _Looked:
                 retried = self._typed(self._known(markers | odd))
                 if retried.type != "text":
                     return retried, markers | odd
+            return self._without_affixes(known, profile), markers
         return profile, markers
+
+    def _without_affixes(self, known: str, profile: Profile) -> Profile:
+        """Return a text as the number that it is but for a currency or a unit."""
+        found = self.connection.execute(
+            f"SELECT DISTINCT p.before, p.behind FROM (SELECT regexp_extract(v, "
+            f"{quote_text(_AFFIXED)}, ['before', 'number', 'behind']) AS p FROM {known}) LIMIT 3"
+        )
+        affixes = {(before.strip(), behind.strip()) for before, behind in found.fetchall()}
+        # 5 kg and 500 g are not alike without their units.
+        strip = tuple(one for one in next(iter(affixes), ()) if one) if len(affixes) == 1 else ()
+        if not strip:
+            return profile
+        value = "v"
+        for affix in strip:
+            value = f"replace({value}, {quote_text(affix)}, '')"
+        typed = self._typed(f"(SELECT trim({value}) AS v FROM {known})")
+        if typed.type not in ("integer", "number"):
+            return profile
+        return replace(typed, strip=strip, values=profile.values, distinct=profile.distinct)
 
     def _known(self, markers: set[str]) -> str:
         """Return SQL for the trimmed values that are not missing."""
@@ -271,10 +309,11 @@ class _Looked:
             f" AND abs(TRY_CAST({number} AS DOUBLE)) < 9e18), "
             "count(*) FILTER (regexp_matches(v, '^0[0-9]+$')), "
             "count(TRY_CAST(v AS DATE)) FILTER (length(v) <= 10), count(TRY_CAST(v AS TIMESTAMP)), "
-            "count(*) FILTER (isinf(TRY_CAST(v AS DOUBLE)) OR isnan(TRY_CAST(v AS DOUBLE)))"
+            "count(*) FILTER (isinf(TRY_CAST(v AS DOUBLE)) OR isnan(TRY_CAST(v AS DOUBLE))), "
+            f"min(TRY_CAST({number} AS DOUBLE)), max(TRY_CAST({number} AS DOUBLE))"
             f" FROM {known}"
         )
-        count, distinct, numbers, whole, zeros, dates, timestamps, odd = row
+        count, distinct, numbers, whole, zeros, dates, timestamps, odd, lowest, highest = row
         values = self.connection.execute(
             f"SELECT v, count(*) AS n FROM {known} GROUP BY v ORDER BY n DESC, v LIMIT {TOP_VALUES}"
         ).fetchall()
@@ -294,7 +333,9 @@ class _Looked:
             compact = self._compact_dates(known, count) if whole == count else None
             if compact:
                 return replace(base, type="date", format=compact)
-            return replace(base, type="integer" if whole == count else "number")
+            consecutive = whole == count == self.rows == distinct == highest - lowest + 1
+            kind = "integer" if whole == count else "number"
+            return replace(base, type=kind, counts_rows=consecutive)
         if dates == count:
             return replace(base, type="date")
         if timestamps == count:

@@ -22,6 +22,7 @@ from vigie.i18n import _
 
 SAMPLE_BYTES = 1 << 20
 SAMPLE_LINES = 2_000
+MAX_LINES_BEFORE = 20
 DELIMITERS = (",", ";", "\t", "|", " ", ":")
 _SHORTEST_UTF16 = 8
 _NUMBER = re.compile(r"[+-]?(\d{1,3}([ .,']\d{3})+|\d*)([.,]\d+)?([eE][+-]?\d+)?%?")
@@ -47,6 +48,8 @@ class Sniffed:
         None for UTF-8 or cp1252, which are told apart when the whole file is read.
     why_header
         Why the first line is taken for a header, or not, for people.
+    skip
+        Lines before the table: a title, notes, ``sep=;``, or names that are one too few.
     """
 
     delimiter: str
@@ -55,6 +58,7 @@ class Sniffed:
     names: tuple[str, ...]
     encoding: str | None
     why_header: str
+    skip: int = 0
 
 
 def sniff(path: Path, *, header: bool | None = None) -> Sniffed:
@@ -90,12 +94,45 @@ def sniff(path: Path, *, header: bool | None = None) -> Sniffed:
     delimiter, quote = _divided_best(lines)
     rows = _parsed(text, delimiter, quote)
     width = Counter(len(row) for row in rows).most_common(1)[0][0]
+    skip = _lines_before(text, delimiter, quote, width)
+    if skip:
+        below = "".join(text.splitlines(keepends=True)[skip:])
+        above, rows = rows[0], _parsed(below, delimiter, quote)
+        names = [cell.strip() for cell in above]
+        if header is None and skip == 1 and _are_names_of_others(names, rows, width):
+            # As R writes its row names: no name stands above them.
+            why = _("the first line has a name for each column but the first")
+            return Sniffed(delimiter, quote, False, ("", *names), encoding, why, skip)  # noqa: FBT003
     first = [cell.strip() for cell in rows[0]]
     has_header, why = _is_header(first, [row for row in rows[1:] if len(row) == width])
     if header is not None:
         has_header, why = header, _("as you said")
     names = first if has_header else [f"c{place}" for place in range(width)]
-    return Sniffed(delimiter, quote, has_header, tuple(names), encoding, why)
+    return Sniffed(delimiter, quote, has_header, tuple(names), encoding, why, skip)
+
+
+def _lines_before(text: str, delimiter: str, quote: str, width: int) -> int:
+    """Return how many lines stand before the first one that has the table's fields."""
+    if width < 2:
+        return 0
+    for number, line in enumerate(text.splitlines()[: MAX_LINES_BEFORE + 1]):
+        if line.count(quote) % 2:
+            # A field goes on in the next line: that is the table.
+            return 0
+        row = next(csv.reader([line], delimiter=delimiter, quotechar=quote), [])
+        if len(row) == width and sum(bool(cell.strip()) for cell in row) > 1:
+            return number
+    return 0
+
+
+def _are_names_of_others(names: list[str], rows: list[list[str]], width: int) -> bool:
+    """Whether a line names all columns but the first, whose values name the rows."""
+    if len(names) != width - 1 or len(set(names)) < len(names):
+        return False
+    if any(not name or _looks_like_value(name) for name in names):
+        return False
+    first = [row[0] for row in rows if len(row) == width]
+    return len(first) > 1 and len(set(first)) == len(first)
 
 
 def _beginning(path: Path) -> bytes:
@@ -154,7 +191,9 @@ def _divided_best(lines: list[str]) -> tuple[str, str]:
             if width < 2 or alike < 0.8:
                 continue
             # A space or a colon also stands inside of text: they must divide without exception.
-            if delimiter in " :" and alike < 1.0:
+            # (The first line may lack a name for row names.)
+            below = {len(row) for row in rows[1:] if row}
+            if delimiter in " :" and below != {width}:
                 continue
             if quote == "'" and not _is_quoted_by(lines, delimiter, quote):
                 continue

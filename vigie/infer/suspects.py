@@ -48,7 +48,7 @@ def single_aucs(
     for one, values in zip(columns, arrays[1:], strict=True):
         kept = values[known]
         if one.type in ("integer", "number"):
-            numbers = _numbers(kept, profile)
+            numbers = _numbers(kept, profile, one.strip)
             high = np.where(np.isinf(numbers), np.inf, numbers)
             found[one.name] = max(_auc(numbers, labels), _auc(high, labels))
         else:
@@ -66,12 +66,16 @@ def _sampled(path: Path, rows: int) -> str:
     )
 
 
-def _numbers(values: npt.NDArray[Any], profile: FileProfile) -> npt.NDArray[np.float64]:
+def _numbers(
+    values: npt.NDArray[Any], profile: FileProfile, strip: tuple[str, ...]
+) -> npt.NDArray[np.float64]:
     import numpy as np
 
     dialect = profile.dialect
     numbers = np.full(len(values), -np.inf)
     for place, text in enumerate(values):
+        for affix in strip:
+            text = text.replace(affix, "")  # noqa: PLW2901
         plain = text.replace(dialect.thousands, "") if dialect.thousands else text
         try:
             numbers[place] = float(plain.replace(",", ".") if dialect.decimal == "," else plain)

@@ -192,6 +192,7 @@ def _written(profile: FileProfile) -> Iterator[str]:
     written += [f"encoding = {_text(dialect.encoding)}"] if dialect.encoding else []
     written += [f"decimal = {_text(dialect.decimal)}"] if dialect.decimal != "." else []
     written += [f"thousands = {_text(dialect.thousands)}"] if dialect.thousands else []
+    written += [f"skip = {dialect.skip}"] if dialect.skip else []
     yield f"csv = {{ {', '.join(written)} }}"
 
 
@@ -204,12 +205,15 @@ def _column(made: Decisions, column: Profile) -> Iterator[str]:
 
 def _source_of(profile: FileProfile, column: Profile, name: str) -> Iterator[str]:
     header = profile.sniffed.names
-    if header.count(column.name) > 1 or not column.name:
+    unnamed = not profile.sniffed.header and name != f"c{column.place - 1}"
+    if header.count(column.name) > 1 or not column.name or unnamed:
         yield f"source = {column.place}"
     elif name != column.name:
         yield f"source = {_text(column.name)}"
     if column.format is not None:
         yield f"format = {_text(column.format)}"
+    if column.strip:
+        yield f"strip = {_texts(column.strip)}"
 
 
 def _cohort(

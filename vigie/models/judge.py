@@ -91,6 +91,7 @@ def divide(
     holdout: HoldoutKind,
     holdout_share: float,
     drop_repeaters: bool,
+    holdout_from: str | None = None,
     known: Known | None = None,
     folds_setting: str = "n_splits_cv",
 ) -> Division:
@@ -98,7 +99,7 @@ def divide(
 
     Parameters
     ----------
-    labels, groups, periods, holdout, holdout_share, drop_repeaters, known
+    labels, groups, periods, holdout, holdout_share, drop_repeaters, holdout_from, known
         As in ``holdout_split``.
     n_splits, folds_setting
         As in ``grouped_folds``.
@@ -116,6 +117,7 @@ def divide(
         drop_repeaters=drop_repeaters,
         seed=seed,
         kind=holdout,
+        since=holdout_from,
         known=known,
     )
     earlier = split.period_rows

@@ -117,6 +117,7 @@ def holdout_split(
     drop_repeaters: bool,
     seed: int,
     kind: HoldoutKind = "latest",
+    since: str | None = None,
     known: Known | None = None,
 ) -> Split:
     """Divide the labelled rows into those to learn from and those to judge on.
@@ -135,6 +136,8 @@ def holdout_split(
         Whether earlier rows of persons of the hold-out are left out of training.
     kind
         ``"latest"`` where there are several periods, or always ``"grouped"``.
+    since
+        The first period of the hold-out; None takes the latest.
     known
         When each row is asked about and when its outcome is known, where these days differ: what
         wasn't known when the hold-out began can't have been learnt from then.
@@ -149,6 +152,10 @@ def holdout_split(
     _check_classes(labels[labelled])
     notes: tuple[str, ...] = ()
     if kind == "latest":
+        if since is not None:
+            return _from_period(
+                labels, groups, periods, labelled, since, drop_repeaters=drop_repeaters, known=known
+            )
         several = len(np.unique(periods[labelled])) > 1
         if several:
             latest = _latest(
@@ -222,29 +229,78 @@ def _latest(
 ) -> Split | None:
     """Hold out the latest period, and those before it while the hold-out lacks rows."""
     found = np.unique(periods[labelled])
-    for first in range(len(found) - 1, 0, -1):
-        late = periods[labelled] >= found[first]
-        holdout, earlier = labelled[late], labelled[~late]
-        repeats = np.isin(groups[earlier], groups[holdout])
-        keep = ~repeats if drop_repeaters else np.ones(len(earlier), dtype=bool)
-        early = np.zeros(len(earlier), dtype=bool)
-        if known is not None:
-            early = known.outcome_days[earlier] > known.cutoff_days[holdout].min()
-        early &= keep
-        keep &= ~early
-        if not _has_both(labels[earlier[keep]]):
+    for first in found[:0:-1]:
+        split = _held_out(
+            labels, groups, periods, labelled, first, drop_repeaters=drop_repeaters, known=known
+        )
+        if not _has_both(labels[split.train_rows]):
             return None
-        if _has_both(labels[holdout]) and len(holdout) >= MIN_HOLDOUT_SHARE * len(labelled):
-            return Split(
-                kind="latest",
-                train_rows=earlier[keep],
-                holdout_rows=holdout,
-                left_out_rows=earlier[~keep],
-                repeater_rows=int(repeats.sum()),
-                early_rows=int(early.sum()),
-                holdout_periods=tuple(str(period) for period in found[first:]),
-            )
+        enough = len(split.holdout_rows) >= MIN_HOLDOUT_SHARE * len(labelled)
+        if enough and _has_both(labels[split.holdout_rows]):
+            return split
     return None
+
+
+def _from_period(
+    labels: npt.NDArray[Any],
+    groups: npt.NDArray[Any],
+    periods: npt.NDArray[Any],
+    labelled: IntArray,
+    since: str,
+    *,
+    drop_repeaters: bool,
+    known: Known | None,
+) -> Split:
+    """Hold out all periods from `since` on, as asked; nothing else will do."""
+    periods = periods.astype(str)
+    late = periods[labelled] >= since
+    if late.any():
+        split = _held_out(
+            labels, groups, periods, labelled, since, drop_repeaters=drop_repeaters, known=known
+        )
+        if _has_both(labels[split.train_rows]) and _has_both(labels[split.holdout_rows]):
+            return split
+    raise DataError(
+        _(
+            "A hold-out from {since} on leaves a side with fewer than {count} rows of a class."
+        ).format(since=since, count=MIN_ROWS_PER_CLASS),
+        where=_("evaluation.holdout_from; periods: {periods}").format(
+            periods=shown_periods(tuple(str(one) for one in np.unique(periods[labelled])))
+        ),
+        fix=_('Name another period, or "none".'),
+    )
+
+
+def _held_out(
+    labels: npt.NDArray[Any],
+    groups: npt.NDArray[Any],
+    periods: npt.NDArray[Any],
+    labelled: IntArray,
+    first: Any,
+    *,
+    drop_repeaters: bool,
+    known: Known | None,
+) -> Split:
+    """Hold out the periods from `first` on; its sides may lack rows."""
+    late = periods[labelled] >= first
+    holdout, earlier = labelled[late], labelled[~late]
+    repeats = np.isin(groups[earlier], groups[holdout])
+    keep = ~repeats if drop_repeaters else np.ones(len(earlier), dtype=bool)
+    early = np.zeros(len(earlier), dtype=bool)
+    if known is not None:
+        early = known.outcome_days[earlier] > known.cutoff_days[holdout].min()
+    early &= keep
+    keep &= ~early
+    held = np.unique(periods[holdout])
+    return Split(
+        kind="latest",
+        train_rows=earlier[keep],
+        holdout_rows=holdout,
+        left_out_rows=earlier[~keep],
+        repeater_rows=int(repeats.sum()),
+        early_rows=int(early.sum()),
+        holdout_periods=tuple(str(period) for period in held),
+    )
 
 
 def _grouped(

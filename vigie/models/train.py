@@ -225,6 +225,7 @@ def train_model(
     workers: Workers | None = None,
     progress: Callable[[float], None] | None = None,
     holdout: HoldoutKind = "latest",
+    holdout_from: str | None = None,
     known: Known | None = None,
     threshold: float = 0.5,
     feature_names: Sequence[str] | None = None,
@@ -250,7 +251,7 @@ def train_model(
         Its parameters; seed and threads are set here.
     calibrate
         How scores are calibrated, on out-of-fold scores; None leaves them as they are.
-    holdout_share, drop_repeaters, holdout, known
+    holdout_share, drop_repeaters, holdout, holdout_from, known
         See ``holdout_split``.
     threads
         How many threads may be used; the result does not depend on it.
@@ -285,6 +286,7 @@ def train_model(
         drop_repeaters=drop_repeaters,
         seed=seed,
         kind=holdout,
+        since=holdout_from,
         known=known,
     )
     labelled = np.flatnonzero(labels != UNLABELLED)

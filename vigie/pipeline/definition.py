@@ -113,6 +113,7 @@ def pipeline_steps(mode: str, engine: str = "duckdb") -> tuple[Step, ...]:
                 "model.accelerated",
                 "evaluation.holdout",
                 "evaluation.holdout_share",
+                "evaluation.holdout_from",
                 "evaluation.drop_repeaters",
                 "evaluation.strict_time",
                 "seed",

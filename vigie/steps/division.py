@@ -22,6 +22,7 @@ def division_settings(context: StepContext, matrix: FeatureMatrix) -> dict[str, 
         "n_splits": context.param(setting),
         "folds_setting": setting,
         "seed": context.param("seed"),
+        "holdout_from": context.param("evaluation.holdout_from"),
         "holdout": "latest" if holdout == "latest" else "grouped",
         "holdout_share": holdout
         if isinstance(holdout, float)

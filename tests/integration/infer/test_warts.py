@@ -167,6 +167,36 @@ WARTS = {
         rows=ROWS - 2,
         set_aside=2,
     ),
+    "sep= before the header": Wart(
+        ("sep=;\n" + lines("a;b;word;churn", "{n};{x};{word};{y}")).encode(), PLAIN, {"a": 1}
+    ),
+    "a title, a date and a blank line above": Wart(
+        ("Report\r\non 1 May\r\n\r\n" + lines("a,b,word,churn", "{n},{x},{word},{y}")).encode(),
+        PLAIN,
+        {"a": 1, "word": "green"},
+    ),
+    "a title above, in UTF-16": Wart(
+        ("Report\n" + lines("a,b,word,churn", "{n},{x},{word},{y}")).encode("utf-16"), PLAIN
+    ),
+    "a count above, no header": Wart(
+        ("120,2\n" + lines(None, "{n},{x},{word},{y}")).encode(),
+        {"c0": "integer", "c1": "number", "c2": "text", "c3": "text"},
+        {"c0": 1},
+    ),
+    "row names without a name, as R writes them": Wart(
+        lines("b word churn", '"r{n}" {x} {word} {y}').encode(),
+        {"column_1": "text", "b": "number", "word": "text", "churn": "text"},
+        {"column_1": "r1", "b": 1.25, "word": "green"},
+    ),
+    "currency, percent and units": Wart(
+        lines("price,rate,term,churn", '"$1,0{g}0.50",{x}%, {g} months,{y}').encode(),
+        {"price": "number", "rate": "number", "term": "integer", "churn": "text"},
+        {"price": 1010.5, "rate": 1.25, "term": 1},
+    ),
+    "months": Wart(
+        lines("a,when,churn", "{n},Mar-2{g},{y}").encode(),
+        {"a": "integer", "when": "date", "churn": "text"},
+    ),
     "several outcomes": Wart(
         lines("a,b,word,churn", "{n},{x},{word},{y}").encode(),
         PLAIN,

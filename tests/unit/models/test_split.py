@@ -159,3 +159,19 @@ def test_too_few_persons_for_the_folds():
 def test_one_fold_is_none():
     with pytest.raises(SettingsError, match="at least 2"):
         grouped_folds(np.array([0, 1]), np.array([1, 2]), 1, 1)
+
+
+def test_a_hold_out_begins_where_it_is_asked_to() -> None:
+    periods = np.repeat(np.array(["2008-01-01", "2009-12-31", "2010-01-01", "2011-05-01"]), 6)
+    labels = np.tile(np.array([0, 1], dtype=np.int8), 12)
+    groups = np.arange(24)
+    split = holdout_split(
+        labels, groups, periods, holdout_share=0.2, drop_repeaters=False, seed=1, since="2010-01-01"
+    )
+    assert split.holdout_periods == ("2010-01-01", "2011-05-01")
+    assert list(split.train_rows) == list(range(12))
+    with pytest.raises(DataError) as raised:
+        holdout_split(
+            labels, groups, periods, holdout_share=0.2, drop_repeaters=False, seed=1, since="2030"
+        )
+    assert "2030" in str(raised.value)
