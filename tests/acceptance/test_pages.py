@@ -41,6 +41,7 @@ NOT_RUN = {
     ".venv/bin/python -m src.pipeline.orchestrator --mode dev": SET_UP,
     "vigie fetch oulad": DOWNLOADS,
     "python -m benchmarks.leaks --data data/raw": "it takes minutes on the real OULAD",
+    "vigie run --steps train --mode prod --json --wait 600": "the steps before it are a loop's",
     "createuser --pwprompt vigie": "it asks an administrator's server for a user",
     "createdb --owner=vigie vigie": "it asks an administrator's server for a database",
     "sudo systemctl daemon-reload": SUDO,
