@@ -184,7 +184,7 @@ def test_kinds_are_compared_on_the_same_folds(project: Project) -> None:
 def test_kinds_that_there_are_not(project: Project) -> None:
     unknown = project.vigie("compare", "random_forest", "randm_forest")
     assert unknown.returncode == 6
-    assert "did you mean 'random_forest'?" in unknown.stderr
+    assert "Did you mean random_forest?" in unknown.stderr
     one = project.vigie("compare", "random_forest")
     assert one.returncode == 2
     assert "One kind alone" in one.stderr

@@ -15,6 +15,8 @@ LANGUAGES = ("en", "fr")
 # Small, and enough for two folds and a hold-out.
 ENROLMENTS = "1500"
 QUICK = {
+    # Where steps go on beside others, their lines come when they have ended: each time elsewhere.
+    "VIGIE_ENGINE__THREADS": "1",
     "VIGIE_MODES__DEV__MODEL_PARAMS__N_ESTIMATORS": "10",
     "VIGIE_MODES__DEV__SAMPLE_SIZE": "600",
 }

@@ -124,7 +124,9 @@ def _construct(kind: str, params: Mapping[str, Any]) -> Any:
         classifier = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ModelError(
-            _("There is no model {kind!r}: {reason}").format(kind=kind, reason=error),
+            _("There is no model {kind!r}: {reason}").format(kind=kind, reason=error)
+            if module
+            else _("There is no model {kind!r}.").format(kind=kind),
             where="model.kind",
             fix=with_nearest(
                 _("Choose one of {names}, or the import path of a classifier.").format(

@@ -201,6 +201,8 @@ class Console:
     def step_goes_on(self, step: Step) -> None:
         """Show that a step goes on beside the next ones; its own lines come when it has ended."""
         self.line("   " + _("goes on beside the next steps"))
+        # It keeps its place in the summary.
+        self.seconds[step.name] = 0.0
         LOGGER.debug("beside the next steps: %s", step.name)
 
     def step_finished(self, index: int, count: int, step: Step, outcome: Outcome) -> None:
