@@ -62,7 +62,10 @@ def _server(url: str | None) -> Iterator[DatabaseAddress]:
     if url is not None:
         yield DatabaseAddress.from_url(url, "--url")
         return
-    with tempfile.TemporaryDirectory() as folder, open_embedded(Path(folder, "pg")) as address:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        open_embedded(Path(folder, "pg")) as address,
+    ):
         yield address
 
 

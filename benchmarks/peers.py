@@ -165,7 +165,10 @@ def load_ratio(clean: Path, dataset: Dataset, runs: int) -> Ratio:
     from benchmarks.load_bench import SCHEMA, execute, load_once, psql_copy
     from vigie.data.postgres import open_embedded
 
-    with tempfile.TemporaryDirectory() as folder, open_embedded(Path(folder, "pg")) as address:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        open_embedded(Path(folder, "pg")) as address,
+    ):
         execute(address, f"CREATE SCHEMA {SCHEMA}_peer")
 
         def ours() -> float:

@@ -10,6 +10,10 @@ from typing import Any
 from vigie.data.load_plan import TablePlan
 
 BATCH_ROWS = 65_536
+# What is sent at a time. The driver turns a batch into COPY's form, then writes it to the socket;
+# what fits into the socket's buffer is sent at once, and the server reads it while the next batch
+# is made. With larger ones they wait for each other: 10.66 M rows took 16 s instead of 10.
+SENT_BYTES = 40_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,9 @@ class RowStream:
     def _batches(self) -> Iterator[Any]:
         try:
             for batch in self._source.open_batches():
-                yield batch
+                rows = max(1, SENT_BYTES * batch.num_rows // max(1, batch.nbytes))
+                for begin in range(0, batch.num_rows, rows):
+                    yield batch.slice(begin, rows)
                 self._sent(batch.num_rows)
         except BaseException as error:
             self.fault = error
