@@ -1,0 +1,222 @@
+"""A step that goes on beside later ones: what runs when, and what is kept whatever goes wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.pipeline.test_runner import Heard, Silent
+from vigie.errors import DataError
+from vigie.pipeline.artifacts import FileArtifact, atomic_write
+from vigie.pipeline.interrupt import run_interruptibly
+from vigie.pipeline.ledger import Ledger, Status
+from vigie.pipeline.runner import Pipeline, RunResult, StepStopped, make_plan, run_plan
+from vigie.pipeline.step import LaterReporter, Step, StepContext
+
+SECONDS = 20.0
+
+
+class NoBar:
+    def advance_to(self, done: float) -> None:
+        pass
+
+
+class Speech(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def progress(self, description: str, total: float | None, unit: str | None = None) -> Any:
+        return nullcontext(NoBar())
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+    def warn(self, message: str) -> None:
+        self.said.append(f"! {message}")
+
+
+def copy(context: StepContext) -> None:
+    (source,), (target,) = context.step.inputs, context.step.outputs
+    with atomic_write(context.output(target).path) as temporary:
+        temporary.write_text(context.input(source).path.read_text())
+
+
+@dataclass
+class Bench:
+    """raw -> one; slow and two read one, slow goes on beside; last reads two, after slow."""
+
+    folder: Path
+    runs: dict[str, Callable[[StepContext], None]] = field(default_factory=dict)
+    heard: Heard = field(default_factory=Heard)
+    speech: Speech = field(default_factory=Speech)
+
+    def pipeline(self) -> Pipeline:
+        def step(name: str, source: str, **more: Any) -> Step:
+            run = self.runs.get(name, copy)
+            return Step(name, name, run, (source,), (f"{name}.txt",), **more)
+
+        return Pipeline(
+            steps=(
+                step("one", "raw.txt"),
+                step("slow", "one.txt", beside=("json",)),
+                step("two", "one.txt"),
+                step("last", "two.txt", after=("slow",)),
+            ),
+            artifacts={
+                f"{name}.txt": FileArtifact(f"{name}.txt", self.folder / f"{name}.txt", self.folder)
+                for name in ("raw", "one", "slow", "two", "last")
+            },
+            values={},
+            ledger=Ledger.open(self.folder / "ledger.jsonl")[0],
+            code=lambda _step: {"m": "1"},
+        )
+
+    def run(self, *, beside: bool = True) -> RunResult:
+        self.heard.events.clear()
+        pipeline = self.pipeline()
+        plan = make_plan(pipeline, requested=[step.name for step in pipeline.steps])
+        return run_plan(
+            pipeline,
+            plan,
+            run_id="r",
+            make_context=lambda step: StepContext(
+                step, self.folder, "dev", pipeline.artifacts, {}, self.speech
+            ),
+            observer=self.heard,
+            beside=beside,
+        )
+
+    def outcomes(self) -> list[tuple[str, str]]:
+        ledger, _truncated = Ledger.open(self.folder / "ledger.jsonl")
+        return [(one.step, str(one.status)) for one in ledger.outcomes()]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    (tmp_path / "raw.txt").write_text("a b c")
+    return Bench(tmp_path)
+
+
+def test_the_next_step_runs_while_it_goes_on(bench: Bench) -> None:
+    two_has_run = threading.Event()
+
+    def slow(context: StepContext) -> None:
+        context.say("nearly there")
+        # Were it not beside, nobody would ever set it.
+        assert two_has_run.wait(SECONDS)
+        copy(context)
+
+    def two(context: StepContext) -> None:
+        copy(context)
+        context.say("two speaks")
+        two_has_run.set()
+
+    bench.runs = {"slow": slow, "two": two}
+    assert set(bench.run().ran) == {"one", "slow", "two", "last"}
+    events = bench.heard.events
+    assert "slow goes on" in events
+    assert events.index("3/4 two finished") < events.index("2/4 slow finished")
+    # What must come after it does, and it speaks when its turn has come.
+    assert events.index("2/4 slow finished") < events.index("4/4 last started")
+    assert bench.speech.said == ["two speaks", "nearly there"]
+    bench.run()
+    assert not any("started" in event for event in bench.heard.events)
+
+
+def test_one_after_the_other_where_that_is_asked_for(bench: Bench) -> None:
+    bench.run(beside=False)
+    assert bench.heard.events[1:] == [
+        f"{number}/4 {name} {what}"
+        for number, name in enumerate(("one", "slow", "two", "last"), start=1)
+        for what in ("started", "finished")
+    ]
+
+
+def test_its_failure_stops_the_run_and_loses_nothing(bench: Bench) -> None:
+    def slow(_context: StepContext) -> None:
+        raise DataError("no room", fix="make room")
+
+    bench.runs["slow"] = slow
+    with pytest.raises(StepStopped) as caught:
+        bench.run()
+    assert (caught.value.step, caught.value.status) == ("slow", Status.FAILED)
+    assert isinstance(caught.value.cause, DataError)
+    assert ("slow", "failed") in bench.outcomes()
+    assert not (bench.folder / "last.txt").exists()
+    bench.runs.clear()
+    # What ran beside the failure need not run again.
+    assert set(bench.run().ran) <= {"slow", "two", "last"}
+    assert (bench.folder / "last.txt").read_text() == "a b c"
+
+
+def test_it_may_finish_where_another_step_fails(bench: Bench) -> None:
+    two_fails = threading.Event()
+
+    def slow(context: StepContext) -> None:
+        assert two_fails.wait(SECONDS)
+        copy(context)
+
+    def two(_context: StepContext) -> None:
+        two_fails.set()
+        raise DataError("bad", fix="mend it")
+
+    bench.runs = {"slow": slow, "two": two}
+    with pytest.raises(StepStopped) as caught:
+        bench.run()
+    assert caught.value.step == "two"
+    assert bench.outcomes() == [("one", "success"), ("two", "failed"), ("slow", "success")]
+    bench.runs.clear()
+    assert bench.run().ran == ("two", "last")
+
+
+def test_an_interrupted_run_stops_it(bench: Bench) -> None:
+    told = threading.Event()
+    begun = threading.Event()
+
+    def wait_to_be_told() -> None:
+        begun.set()
+        assert told.wait(SECONDS)
+        raise RuntimeError("told to stop")
+
+    def slow(_context: StepContext) -> None:
+        run_interruptibly(wait_to_be_told, stop=told.set)
+
+    def two(_context: StepContext) -> None:
+        assert begun.wait(SECONDS)
+        raise KeyboardInterrupt
+
+    bench.runs = {"slow": slow, "two": two}
+    with pytest.raises(StepStopped) as caught:
+        bench.run()
+    assert (caught.value.step, caught.value.status) == ("two", Status.INTERRUPTED)
+    assert told.is_set()
+    assert ("slow", "interrupted") in bench.outcomes()
+
+
+def test_later_reporter_shows_where_the_work_is() -> None:
+    shown: list[Any] = []
+
+    @dataclass
+    class Bar:
+        def advance_to(self, done: float) -> None:
+            shown.append(done)
+
+    class Live(Speech):
+        def progress(self, description: str, total: float | None, unit: str | None = None) -> Any:
+            shown.append((description, total, unit))
+            return nullcontext(Bar())
+
+    later = LaterReporter(Live())
+    with later.progress("loading", 10, "rows") as bar:
+        bar.advance_to(4)
+        with later.shown_live() as show:
+            show()
+    assert shown == [("loading", 10, "rows"), 4]
