@@ -110,6 +110,20 @@ def test_a_wrong_setting_names_file_key_and_the_nearest(project: Project) -> Non
 # --- sample ----------------------------------------------------------------------------------
 
 
+def test_sample_by_scale(project: Project) -> None:
+    done = project.vigie("sample", "--scale", "0.01", "--out", "made")
+    assert done.returncode == 0, done.stderr
+    assert len((project.folder / "made" / "studentInfo.csv").read_text().splitlines()) == 327
+    both = project.vigie("sample", "--scale", "0.01", "--enrolments", "300", "--out", "made")
+    assert both.returncode == 2
+    assert "both say how many" in both.stderr
+    for scale in ("0", "-1", "1e9", "nan"):
+        refused = project.vigie("sample", f"--scale={scale}", "--out", "made")
+        assert refused.returncode == 2, scale
+        assert "--scale" in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
 def test_sample_writes_the_official_layout(project: Project) -> None:
     done = project.vigie("sample", "--enrolments", "300", "--seed", "3", "--out", "made")
     assert done.returncode == 0, done.stderr
