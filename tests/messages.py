@@ -29,7 +29,7 @@ def collected() -> Catalog:
     catalog = Catalog(project="vigie")
     found = extract_from_dir(
         ROOT / "vigie",
-        method_map=[("**.py", "python")],
+        method_map=[("**.py", "python"), ("**/templates/**.html", "jinja2.ext:babel_extract")],
         keywords={"_": None, "later": None, "ngettext": (1, 2)},
     )
     for file, _line, message, comments, context in sorted(found, key=lambda one: (one[0], one[1])):
