@@ -113,6 +113,31 @@ def make_classifier(kind: str, params: Mapping[str, Any], *, seed: int, threads:
     return make_pipeline(FunctionTransformer(as_double), medians, StandardScaler(), made)
 
 
+def fit_kind(
+    kind: str,
+    params: Mapping[str, Any],
+    X: npt.NDArray[np.float32],  # noqa: N803
+    labels: npt.NDArray[Any],
+    *,
+    seed: int,
+    threads: int,
+) -> Any:
+    """Return a fitted classifier of a kind, that predicts on one thread: whoever fits, here.
+
+    Raises
+    ------
+    ModelError, SettingsError
+        When there is no such kind, or what grows it is not installed.
+    ValueError, TypeError
+        When scikit-learn refuses the parameters or the data.
+    """
+    if kind == ACCELERATED:
+        from vigie.models.accelerate import fit_forest
+
+        return fit_forest(params, X, labels, seed=seed, threads=threads)
+    return serial(make_classifier(kind, params, seed=seed, threads=threads).fit(X, labels))
+
+
 def as_double(X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:  # noqa: N803
     """Return the matrix in double precision: sums of many products of singles lose digits."""
     return np.asarray(X, dtype=np.float64)

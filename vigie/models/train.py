@@ -16,7 +16,6 @@ import numpy as np
 
 from vigie.errors import DataError, ModelError
 from vigie.i18n import _
-from vigie.models.accelerate import fit_forest
 from vigie.models.calibrate import CalibratedModel, Calibrator, Method
 from vigie.models.drift import make_reference
 from vigie.models.evaluate import point_metrics
@@ -27,9 +26,9 @@ from vigie.models.kinds import (
     FOREST,
     FORESTS,
     LOGISTIC,
+    fit_kind,
     kind_params,
     make_classifier,
-    serial,
 )
 from vigie.models.predict import NOISE_DECIMALS, risk_scores
 from vigie.models.split import UNLABELLED, HoldoutKind, Known, Split, grouped_folds, holdout_split
@@ -155,7 +154,8 @@ class _Fitting:
                     fix=_("Use fewer folds or bring more rows of both outcomes."),
                 )
         # Wrong parameters are found here, in the reader's language, before anything is sent away.
-        make_classifier(self.kind, self.params, seed=self.seed, threads=1)
+        plain = FOREST if self.kind == ACCELERATED else self.kind
+        make_classifier(plain, self.params, seed=self.seed, threads=1)
         tasks = [
             FitTask(name, self.kind, self.params, rows, self.seed)
             for name, rows in rows_by_name.items()
@@ -191,13 +191,9 @@ def fit_classifier(
         When scikit-learn refuses the parameters or the data.
     """
     try:
-        if kind == ACCELERATED:
-            return fit_forest(params, X, labels, seed=seed, threads=threads)
-        model = make_classifier(kind, params, seed=seed, threads=threads)
-        model.fit(X, labels)
+        return fit_kind(kind, params, X, labels, seed=seed, threads=threads)
     except (ValueError, TypeError) as error:
         raise _refused(kind, error) from error
-    return serial(model)
 
 
 def _refused(kind: str, reason: Exception) -> ModelError:
