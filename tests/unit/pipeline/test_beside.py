@@ -14,7 +14,7 @@ import pytest
 from tests.unit.pipeline.test_runner import Heard, Silent
 from vigie.errors import DataError, ExitCode
 from vigie.pipeline.artifacts import FileArtifact, atomic_write
-from vigie.pipeline.interrupt import run_interruptibly
+from vigie.pipeline.interrupt import Beside, run_interruptibly
 from vigie.pipeline.ledger import Ledger, Status
 from vigie.pipeline.record import RunRecord
 from vigie.pipeline.runner import Pipeline, RunResult, StepStopped, make_plan, run_plan
@@ -277,6 +277,25 @@ def test_interrupted_while_it_is_waited_for(bench: Bench, *, heeds: bool, two_fa
     assert bench.record.content["status"] == "interrupted"
     assert bench.record.content["steps"]["slow"]["status"] == "interrupted"
     assert "2/4 slow interrupted" in bench.heard.events
+
+
+def test_nothing_more_begins_once_it_was_asked_to_stop() -> None:
+    go = threading.Event()
+    seen: list[str] = []
+
+    def work() -> None:
+        # Deaf until now: a backup, say.
+        assert go.wait(SECONDS)
+        try:
+            run_interruptibly(lambda: seen.append("load"), stop=lambda: None)
+        except KeyboardInterrupt:
+            seen.append("stopped")
+
+    beside = Beside(work)
+    beside.stop()
+    go.set()
+    beside.wait(SECONDS)
+    assert seen == ["stopped"]
 
 
 def test_its_context_may_fail(bench: Bench) -> None:
