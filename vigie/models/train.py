@@ -16,20 +16,18 @@ import numpy as np
 
 from vigie.errors import DataError, ModelError
 from vigie.i18n import _
-from vigie.models.accelerate import fit_forest
 from vigie.models.calibrate import CalibratedModel, Calibrator, Method
 from vigie.models.drift import make_reference
 from vigie.models.evaluate import point_metrics
 from vigie.models.explain import Explanation, explain
 from vigie.models.importance import permutation_importance
 from vigie.models.kinds import (
-    ACCELERATED,
     FOREST,
     FORESTS,
     LOGISTIC,
+    fit_kind,
     kind_params,
     make_classifier,
-    serial,
 )
 from vigie.models.predict import NOISE_DECIMALS, risk_scores
 from vigie.models.split import UNLABELLED, HoldoutKind, Known, Split, grouped_folds, holdout_split
@@ -191,13 +189,9 @@ def fit_classifier(
         When scikit-learn refuses the parameters or the data.
     """
     try:
-        if kind == ACCELERATED:
-            return fit_forest(params, X, labels, seed=seed, threads=threads)
-        model = make_classifier(kind, params, seed=seed, threads=threads)
-        model.fit(X, labels)
+        return fit_kind(kind, params, X, labels, seed=seed, threads=threads)
     except (ValueError, TypeError) as error:
         raise _refused(kind, error) from error
-    return serial(model)
 
 
 def _refused(kind: str, reason: Exception) -> ModelError:

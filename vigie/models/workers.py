@@ -150,12 +150,18 @@ def _fit(
     threads: int,
 ) -> Fitted:
     """Fit, wherever this runs."""
-    from vigie.models.kinds import make_classifier, serial
+    from vigie.models.kinds import fit_kind
 
     started = time.perf_counter()
-    model = make_classifier(task.kind, task.params, seed=task.seed, threads=threads)
-    model.fit(X[task.rows], labels[task.rows])
-    return Fitted(serial(model), time.perf_counter() - started)
+    model = fit_kind(
+        task.kind,
+        task.params,
+        X[task.rows],
+        labels[task.rows],
+        seed=task.seed,
+        threads=threads,
+    )
+    return Fitted(model, time.perf_counter() - started)
 
 
 # --- processes of this machine -----------------------------------------------------------------
