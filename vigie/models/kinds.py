@@ -33,6 +33,8 @@ _PATHS = {
     EXTRA_TREES: "sklearn.ensemble.ExtraTreesClassifier",
     BOOSTING: "sklearn.ensemble.HistGradientBoostingClassifier",
     LOGISTIC: "sklearn.linear_model.LogisticRegression",
+    # It takes the same parameters.
+    ACCELERATED: "sklearn.ensemble.RandomForestClassifier",
 }
 _DEFAULTS: dict[str, dict[str, Any]] = {
     BOOSTING: {
@@ -122,20 +124,26 @@ def fit_kind(
     seed: int,
     threads: int,
 ) -> Any:
-    """Return a fitted classifier of a kind, that predicts on one thread: whoever fits, here.
+    """Return a fitted classifier of a kind, that predicts on one thread.
 
     Raises
     ------
-    ModelError, SettingsError
-        When there is no such kind, or what grows it is not installed.
+    ModelError
+        As in ``make_classifier``.
     ValueError, TypeError
         When scikit-learn refuses the parameters or the data.
     """
+    from threadpoolctl import threadpool_limits
+
     if kind == ACCELERATED:
         from vigie.models.accelerate import fit_forest
 
         return fit_forest(params, X, labels, seed=seed, threads=threads)
-    return serial(make_classifier(kind, params, seed=seed, threads=threads).fit(X, labels))
+    model = make_classifier(kind, params, seed=seed, threads=threads)
+    # Some take no number of threads but use as many as there are cores, boosting for one.
+    with threadpool_limits(limits=threads):
+        model.fit(X, labels)
+    return serial(model)
 
 
 def as_double(X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:  # noqa: N803

@@ -22,7 +22,6 @@ from vigie.models.evaluate import point_metrics
 from vigie.models.explain import Explanation, explain
 from vigie.models.importance import permutation_importance
 from vigie.models.kinds import (
-    ACCELERATED,
     FOREST,
     FORESTS,
     LOGISTIC,
@@ -154,8 +153,7 @@ class _Fitting:
                     fix=_("Use fewer folds or bring more rows of both outcomes."),
                 )
         # Wrong parameters are found here, in the reader's language, before anything is sent away.
-        plain = FOREST if self.kind == ACCELERATED else self.kind
-        make_classifier(plain, self.params, seed=self.seed, threads=1)
+        make_classifier(self.kind, self.params, seed=self.seed, threads=1)
         tasks = [
             FitTask(name, self.kind, self.params, rows, self.seed)
             for name, rows in rows_by_name.items()

@@ -153,8 +153,14 @@ def _fit(
     from vigie.models.kinds import fit_kind
 
     started = time.perf_counter()
-    rows = task.rows
-    model = fit_kind(task.kind, task.params, X[rows], labels[rows], seed=task.seed, threads=threads)
+    model = fit_kind(
+        task.kind,
+        task.params,
+        X[task.rows],
+        labels[task.rows],
+        seed=task.seed,
+        threads=threads,
+    )
     return Fitted(model, time.perf_counter() - started)
 
 
