@@ -74,11 +74,20 @@ def run_interruptibly(work: Callable[[], T], *, stop: Callable[[], None] | None 
     stop
         Asks the work to stop, and is called until it has or patience ends. Without it, what was
         begun is left to itself: the process is about to end, see ``vigie.cli.leave``.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C; also where work beside the main thread was asked to stop before it came here.
     """
     if threading.current_thread() is not threading.main_thread():
         beside = _beside.get()
-        if beside is not None and stop is not None:
-            beside.heed(stop)
+        if beside is not None:
+            if beside.stop_requested:
+                # What the step did until now heard nothing of it.
+                raise KeyboardInterrupt
+            if stop is not None:
+                beside.heed(stop)
         return work()
     results: list[T] = []
     failures: list[BaseException] = []

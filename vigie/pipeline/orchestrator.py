@@ -634,7 +634,9 @@ class Session:
         """Return the steps whose imports may begin while a step waits, unless they run beside."""
         if not self.to_run or (step.beside is not None and self._threads() > 1):
             return []
-        return self.to_run[self.to_run.index(step.name) + 1 :]
+        # By the order of the steps: one that was to be skipped may run after all.
+        place = STEP_NAMES.index(step.name)
+        return [name for name in self.to_run if STEP_NAMES.index(name) > place]
 
     def _record(self, command: str) -> RunRecord:
         # In one language, whatever the run's: else every setting would differ from run to run.

@@ -215,6 +215,9 @@ class _GoingOn:
 
     index: int
     step: Step
+    present: Fingerprint
+    context: StepContext
+    started: _Started
     speech: LaterReporter
     work: Beside | None = None
     done: Outcome | None = None
@@ -283,14 +286,26 @@ class _Run:
         self._join(list(self.going_on))
 
     def let_go(self, error: BaseException) -> None:
-        """End what goes on when the run does: let it finish after a failure, else stop it."""
+        """End what goes on when the run does: let it finish after a failure, else stop it.
+
+        Raises
+        ------
+        StepStopped, KeyboardInterrupt
+            When somebody has had enough while it finishes.
+        """
+        reason = error
         for one in list(self.going_on):
-            assert one.work is not None
-            if isinstance(error, Exception) and not _is_interrupt(error):
-                with contextlib.suppress(StepStopped):
-                    self._join([one])
-            else:
-                one.work.stop()
+            if _is_interrupt(reason):
+                self._interrupt(one)
+                continue
+            try:
+                self._join([one], closes_record=False)
+            except BaseException as other:
+                # Its own failure has been told and kept; the run's error is the first one.
+                if _is_interrupt(other):
+                    reason = other
+        if reason is not error:
+            raise reason
 
     def _run(self, index: int, step: Step, present: Fingerprint) -> None:
         context: StepContext | None = None
@@ -299,11 +314,7 @@ class _Run:
             context = self.make_context(step)
             done = self._carry_out(step, present, context, started)
         except BaseException as error:
-            stopped = self._stopped(step, error)
-            failed = self._keep_failure(stopped, present, context, started)
-            self._end_record(stopped)
-            self.observer.step_stopped(index, self.count, step, failed)
-            raise stopped from error
+            raise self._tell_stopped(index, step, present, context, started, error) from error
         self._keep_success(done, context)
         self.observer.step_finished(index, self.count, step, done)
 
@@ -313,52 +324,100 @@ class _Run:
             # Whoever really needs it says what is wrong with it.
             with contextlib.suppress(Exception):
                 importlib.import_module(module)
-        context = self.make_context(step)
+        started = _Started()
+        try:
+            context = self.make_context(step)
+        except BaseException as error:
+            raise self._tell_stopped(index, step, present, None, started, error) from error
         speech = LaterReporter(context.reporter)
         context.reporter = speech
-        one = _GoingOn(index, step, speech)
-        started = _Started()
+        one = _GoingOn(index, step, present, context, started, speech)
 
         def work() -> None:
             try:
                 done = self._carry_out(step, present, context, started)
             except BaseException as error:
                 asked = one.work is not None and one.work.stop_requested
-                one.stopped = self._stopped(step, KeyboardInterrupt() if asked else error)
-                one.stopped.__cause__ = error
-                one.done = self._keep_failure(one.stopped, present, context, started)
+                stopped = self._stopped(step, KeyboardInterrupt() if asked else error)
+                stopped.__cause__ = error
+                one.done = self._keep_failure(stopped, present, context, started)
+                one.stopped = stopped
                 return
             self._keep_success(done, context)
             one.done = done
 
-        self.going_on.append(one)
         self.observer.step_goes_on(step)
+        self.going_on.append(one)
         one.work = Beside(work)
 
-    def _join(self, ones: Iterable[_GoingOn]) -> None:
+    def _join(self, ones: Iterable[_GoingOn], *, closes_record: bool = True) -> None:
         """Wait for steps that go on, and tell how they ended.
+
+        Parameters
+        ----------
+        closes_record
+            Whether the run ends with the failure of one; not where it has ended with another.
 
         Raises
         ------
         StepStopped
-            When one of them did not end well.
+            When one of them did not end well, or was interrupted while we waited.
         """
         for one in list(ones):
-            work = one.work
-            assert work is not None
-            if work.is_running:
-                with one.speech.shown_live() as show:
-                    while work.is_running:
-                        work.wait()
-                        show()
-            self.going_on.remove(one)
-            one.speech.speak()
-            assert one.done is not None
-            if one.stopped is not None:
+            try:
+                self._wait_for(one)
+            except KeyboardInterrupt as error:
+                self._interrupt(one)
+                if one.stopped is None:
+                    raise
                 self._end_record(one.stopped)
-                self.observer.step_stopped(one.index, self.count, one.step, one.done)
+                raise one.stopped from error
+            self._tell_end(one)
+            if one.stopped is not None:
+                if closes_record:
+                    self._end_record(one.stopped)
                 raise one.stopped
-            self.observer.step_finished(one.index, self.count, one.step, one.done)
+
+    def _wait_for(self, one: _GoingOn) -> None:
+        work = one.work
+        if work is not None and work.is_running:
+            with one.speech.shown_live() as show:
+                while work.is_running:
+                    work.wait()
+                    show()
+
+    def _interrupt(self, one: _GoingOn) -> None:
+        """Stop a step that goes on; what doesn't heed is left to the end of the process."""
+        if one.work is not None:
+            one.work.stop()
+        with self.books:
+            if one.done is None:
+                one.stopped = self._stopped(one.step, KeyboardInterrupt())
+                one.done = self._keep_failure(one.stopped, one.present, one.context, one.started)
+        self._tell_end(one)
+
+    def _tell_end(self, one: _GoingOn) -> None:
+        self.going_on.remove(one)
+        one.speech.speak()
+        assert one.done is not None
+        tell = self.observer.step_stopped if one.stopped else self.observer.step_finished
+        tell(one.index, self.count, one.step, one.done)
+
+    def _tell_stopped(
+        self,
+        index: int,
+        step: Step,
+        present: Fingerprint,
+        context: StepContext | None,
+        started: _Started,
+        error: BaseException,
+    ) -> StepStopped:
+        """Keep that a step did not end well, close the record with it, and tell."""
+        stopped = self._stopped(step, error)
+        failed = self._keep_failure(stopped, present, context, started)
+        self._end_record(stopped)
+        self.observer.step_stopped(index, self.count, step, failed)
+        return stopped
 
     def _carry_out(
         self, step: Step, present: Fingerprint, context: StepContext, started: _Started
@@ -437,7 +496,9 @@ class _Started:
 
 
 def _is_interrupt(error: BaseException) -> bool:
-    return isinstance(error, StepStopped) and error.status == Status.INTERRUPTED
+    if isinstance(error, StepStopped):
+        return error.status == Status.INTERRUPTED
+    return not isinstance(error, Exception)
 
 
 def storage_error(error: BaseException) -> VigieError | None:

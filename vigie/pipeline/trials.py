@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vigie.data.stored_tables import StoredTables
 from vigie.errors import UsageError
 from vigie.i18n import _
-from vigie.pipeline.artifacts import FileArtifact, FolderArtifact
+from vigie.pipeline.artifacts import FileArtifact
 from vigie.pipeline.console import LOGGER, Console
 from vigie.pipeline.definition import NO_RESULT, trial_steps
 from vigie.pipeline.fingerprint import CodeReader
@@ -163,7 +164,8 @@ class Trials:
             "" if cutoff_days is None else _("day {cutoff}:").format(cutoff=cutoff_days)
         )
         names = tuple(step.name for step in steps)
-        self._carry_out(pipeline, names, {"cleaned": self._cleaned_for(folder)})
+        services = {"cleaned": self._cleaned_for(folder), "storage": self._storage_of(folder)}
+        self._carry_out(pipeline, names, services)
         self.cleaned = self.cleaned or folder / "clean"
         judged = {kind: _read(artifacts[f"judged {kind}"]) for kind in kinds}
         compared = None if comparison is None else _read(artifacts["comparison"])
@@ -171,6 +173,13 @@ class Trials:
 
     def _cleaned_for(self, folder: Path) -> Path | None:
         return None if self.cleaned == folder / "clean" else self.cleaned
+
+    def _storage_of(self, folder: Path) -> str | None:
+        """Return where Spark keeps a trial's tables: apart from every other's and the mode's."""
+        storage = self.session.settings.get("engine.storage")
+        if storage is None:
+            return None
+        return f"{storage.rstrip('/')}/{folder.parent.name}/{folder.name}"
 
     def _carry_out(
         self, pipeline: Pipeline, names: Sequence[str], services: dict[str, Any]
@@ -206,8 +215,11 @@ class Trials:
         if comparison is not None:
             files["comparison"] = comparison
         made: list[Artifact] = [
-            FolderArtifact("extracted", session.paths.extracted, project, hashes=hashes),
-            FolderArtifact("clean", folder / "clean", project, hashes=hashes),
+            StoredTables(name, path, project, hashes, session.session_of_spark)
+            for name, path in (
+                ("extracted", session.paths.extracted),
+                ("clean", folder / "clean"),
+            )
         ]
         made += [FileArtifact(name, path, project, hashes=hashes) for name, path in files.items()]
         return {artifact.name: artifact for artifact in made}

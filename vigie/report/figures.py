@@ -40,7 +40,6 @@ BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#5f6670"
 _LABEL_WIDTH = 44
 # Less AUC than this is 0.000 on the axis.
 SEEN_LOSS = 0.0005
-_NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
 # A bare figure has no title to make room for, and is shown beside another one.
 _BARE_SIZE = 0.72
 

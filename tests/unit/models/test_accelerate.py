@@ -17,7 +17,8 @@ from vigie.models.accelerate import fit_forest
 from vigie.models.explain import explain
 from vigie.models.kinds import ACCELERATED
 from vigie.models.predict import risk_scores
-from vigie.models.train import fit_classifier
+from vigie.models.train import fit_classifier, train_model
+from vigie.models.workers import InProcess, LokyWorkers, Workers
 
 PARAMS = {"n_estimators": 60, "min_samples_leaf": 5, "max_features": "log2", "max_samples": 0.5}
 
@@ -88,6 +89,31 @@ def test_same_on_one_thread_or_two_and_twice(
     np.testing.assert_array_equal(risk_scores(again, X), risk_scores(forest, X))
     other = fit_forest(PARAMS, X[:2000], label[:2000], seed=2, threads=2)
     assert not np.array_equal(risk_scores(other, X), risk_scores(forest, X))
+
+
+@pytest.mark.parametrize("workers", [InProcess(2), LokyWorkers(2)], ids=["here", "loky"])
+def test_whole_training_whoever_fits(
+    rows: tuple[np.ndarray, np.ndarray], forest: RandomForestClassifier, workers: Workers
+) -> None:
+    X, label = rows  # noqa: N806
+    result = train_model(
+        X,
+        label,
+        np.arange(3000),
+        np.repeat(["2013", "2014"], [2000, 1000]),
+        kind=ACCELERATED,
+        params=PARAMS,
+        n_splits=2,
+        seed=1,
+        holdout_share=0.2,
+        drop_repeaters=False,
+        threads=2,
+        workers=workers,
+    )
+    assert type(result.model) is RandomForestClassifier
+    # The evaluated model learnt from the rows of 2013: the same forest, oneDAL's.
+    held_out = np.searchsorted(result.scores.rows, np.arange(2000, 3000))
+    np.testing.assert_array_equal(result.scores.scores[held_out], risk_scores(forest, X[2000:]))
 
 
 def test_reasons_sum_to_the_score(

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from tests.unit.pipeline.test_runner import Heard, Silent
-from vigie.errors import DataError
+from vigie.errors import DataError, ExitCode
 from vigie.pipeline.artifacts import FileArtifact, atomic_write
-from vigie.pipeline.interrupt import run_interruptibly
+from vigie.pipeline.interrupt import Beside, run_interruptibly
 from vigie.pipeline.ledger import Ledger, Status
+from vigie.pipeline.record import RunRecord
 from vigie.pipeline.runner import Pipeline, RunResult, StepStopped, make_plan, run_plan
 from vigie.pipeline.step import LaterReporter, Step, StepContext
 
@@ -32,9 +33,10 @@ class Speech(Silent):
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.bar: Callable[[], Any] = NoBar
 
     def progress(self, description: str, total: float | None, unit: str | None = None) -> Any:
-        return nullcontext(NoBar())
+        return nullcontext(self.bar())
 
     def say(self, message: str) -> None:
         self.said.append(message)
@@ -57,6 +59,8 @@ class Bench:
     runs: dict[str, Callable[[StepContext], None]] = field(default_factory=dict)
     heard: Heard = field(default_factory=Heard)
     speech: Speech = field(default_factory=Speech)
+    record: RunRecord | None = None
+    no_context_for: str | None = None
 
     def pipeline(self) -> Pipeline:
         def step(name: str, source: str, **more: Any) -> Step:
@@ -82,15 +86,21 @@ class Bench:
     def run(self, *, beside: bool = True) -> RunResult:
         self.heard.events.clear()
         pipeline = self.pipeline()
+
+        def make_context(step: Step) -> StepContext:
+            if step.name == self.no_context_for:
+                raise DataError("nothing to see", fix="look elsewhere")
+            artifacts = pipeline.artifacts
+            return StepContext(step, self.folder, "dev", artifacts, {}, self.speech)
+
         plan = make_plan(pipeline, requested=[step.name for step in pipeline.steps])
         return run_plan(
             pipeline,
             plan,
             run_id="r",
-            make_context=lambda step: StepContext(
-                step, self.folder, "dev", pipeline.artifacts, {}, self.speech
-            ),
+            make_context=make_context,
             observer=self.heard,
+            record=self.record,
             beside=beside,
         )
 
@@ -199,6 +209,101 @@ def test_an_interrupted_run_stops_it(bench: Bench) -> None:
     assert (caught.value.step, caught.value.status) == ("two", Status.INTERRUPTED)
     assert told.is_set()
     assert ("slow", "interrupted") in bench.outcomes()
+
+
+def test_the_first_failure_is_the_runs(bench: Bench) -> None:
+    two_fails = threading.Event()
+
+    def slow(_context: StepContext) -> None:
+        assert two_fails.wait(SECONDS)
+        raise DataError("slow is bad", fix="mend slow")
+
+    def two(_context: StepContext) -> None:
+        two_fails.set()
+        raise DataError("two is bad", fix="mend two")
+
+    bench.runs = {"slow": slow, "two": two}
+    bench.record = RunRecord.start(bench.folder / "runs", mode="dev", command="", settings={})
+    with pytest.raises(StepStopped) as caught:
+        bench.run()
+    assert caught.value.step == "two"
+    assert bench.record.content["error"] == "two is bad"
+    ended = bench.record.content["steps"]
+    assert {name: ended[name]["error"] for name in ("slow", "two")} == {
+        "slow": "slow is bad",
+        "two": "two is bad",
+    }
+    assert {"2/4 slow failed", "3/4 two failed"} <= set(bench.heard.events)
+
+
+@pytest.mark.parametrize("heeds", [True, False], ids=["heeds", "does not heed"])
+@pytest.mark.parametrize("two_fails", [True, False], ids=["after a failure", "at the end"])
+def test_interrupted_while_it_is_waited_for(bench: Bench, *, heeds: bool, two_fails: bool) -> None:
+    told = threading.Event()
+    begun = threading.Event()
+    end = threading.Event()
+
+    def wait_to_be_told() -> None:
+        begun.set()
+        assert (told if heeds else end).wait(SECONDS)
+        raise RuntimeError("told to stop")
+
+    def slow(_context: StepContext) -> None:
+        if heeds:
+            run_interruptibly(wait_to_be_told, stop=told.set)
+        else:
+            wait_to_be_told()
+
+    def two(context: StepContext) -> None:
+        assert begun.wait(SECONDS)
+        if two_fails:
+            raise DataError("bad", fix="mend it")
+        copy(context)
+
+    class Impatient:
+        def advance_to(self, done: float) -> None:
+            raise KeyboardInterrupt
+
+    bench.runs = {"slow": slow, "two": two}
+    bench.speech.bar = Impatient
+    bench.record = RunRecord.start(bench.folder / "runs", mode="dev", command="", settings={})
+    with pytest.raises(StepStopped) as caught:
+        bench.run()
+    end.set()
+    assert (caught.value.step, caught.value.status) == ("slow", Status.INTERRUPTED)
+    assert caught.value.exit_code == ExitCode.INTERRUPTED
+    assert told.is_set() == heeds
+    assert ("slow", "interrupted") in bench.outcomes()
+    assert bench.record.content["status"] == "interrupted"
+    assert bench.record.content["steps"]["slow"]["status"] == "interrupted"
+    assert "2/4 slow interrupted" in bench.heard.events
+
+
+def test_nothing_more_begins_once_it_was_asked_to_stop() -> None:
+    go = threading.Event()
+    seen: list[str] = []
+
+    def work() -> None:
+        # Deaf until now: a backup, say.
+        assert go.wait(SECONDS)
+        try:
+            run_interruptibly(lambda: seen.append("load"), stop=lambda: None)
+        except KeyboardInterrupt:
+            seen.append("stopped")
+
+    beside = Beside(work)
+    beside.stop()
+    go.set()
+    beside.wait(SECONDS)
+    assert seen == ["stopped"]
+
+
+def test_its_context_may_fail(bench: Bench) -> None:
+    bench.no_context_for = "slow"
+    with pytest.raises(StepStopped) as caught:
+        bench.run()
+    assert (caught.value.step, caught.value.status) == ("slow", Status.FAILED)
+    assert ("slow", "failed") in bench.outcomes()
 
 
 def test_later_reporter_shows_where_the_work_is() -> None:
