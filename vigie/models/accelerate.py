@@ -70,18 +70,36 @@ def library_version() -> dict[str, str]:
     return {LIBRARY: version(LIBRARY)}
 
 
+def check_installed() -> None:
+    """Refuse to begin what could not be trained.
+
+    Raises
+    ------
+    SettingsError
+        When the extra is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("sklearnex") is None:
+        raise _not_installed()
+
+
 def _forest_class() -> Any:
     try:
         from sklearnex.ensemble import RandomForestClassifier
     except ImportError as error:
-        raise SettingsError(
-            _("The accelerated forest needs {library}, which is not installed.").format(
-                library=LIBRARY
-            ),
-            where="model.accelerated",
-            fix=_('Install it: pip install "vigie[accelerated]", or set it to false.'),
-        ) from error
+        raise _not_installed() from error
     return RandomForestClassifier
+
+
+def _not_installed() -> SettingsError:
+    return SettingsError(
+        _("The accelerated forest needs {library}, which is not installed.").format(
+            library=LIBRARY
+        ),
+        where="model.accelerated",
+        fix=_('Install it: pip install "vigie[accelerated]", or set it to false.'),
+    )
 
 
 def _as_sklearn(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FOREST, EXTRA_TREES = "random_forest", "extra_trees"
 BOOSTING, LOGISTIC = "hist_gradient_boosting", "logistic_regression"
 # A Random Forest too, grown by another library.
-ACCELERATED = "accelerated_random_forest"
+ACCELERATED = "random_forest, accelerated"
 # These take the parameters of the mode, [modes.*] model_params.
 FORESTS = (FOREST, EXTRA_TREES, ACCELERATED)
 

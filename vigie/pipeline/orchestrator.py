@@ -383,6 +383,10 @@ class Session:
         """Look for the workers before the first step: what comes before training takes long."""
         from vigie.models.workers import check_workers
 
+        if self.settings.get("model.accelerated"):
+            from vigie.models.accelerate import check_installed
+
+            check_installed()
         check_workers(self._place())
 
     def _place(self) -> Place:
