@@ -94,6 +94,11 @@ def test_new_rows_without_outcomes_are_scored_by_the_model_there_is(trained: Pro
     for number, row in scores(trained).items():
         assert row["risk_score"] == first[number]["risk_score"]
     assert (trained.folder / "models" / "random_forest_dev.pkl").read_bytes() == model
+    # Others that are called like those learnt from would get the scores of those: that is said.
+    raw.write_bytes(customers(30, seed=1, outcome=False).encode("cp1252"))
+    named = trained.vigie("run", *steps)
+    assert named.returncode == 0, named.stderr
+    assert "30 rows without an outcome have the key (nr) of a row" in named.stdout + named.stderr
     # A column that is gone is named; nothing is scored without it.
     raw.write_bytes("\n".join(line.rsplit(";", 2)[0] for line in lines).encode("cp1252"))
     gone = trained.vigie("run", *steps)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vigie.data.raw_files import RawFile
-from vigie.data.read_csv import ReadResult, Rejected, read_csv_to_parquet
+from vigie.data.read_csv import ReadResult, read_csv_to_parquet
+from vigie.data.rejected import write_rejected
 from vigie.dataset.spec import Dataset
 from vigie.engine import open_duckdb, scan_parquet, to_parquet
 from vigie.errors import TooManyRejected
 from vigie.i18n import _
-from vigie.spreadsheet import harmless_text
 
 if TYPE_CHECKING:
     import duckdb
@@ -77,11 +76,10 @@ def extract_tables(
                 read[where] = read_csv_to_parquet(
                     connection, part, table, target, scratch=scratch, where=where
                 )
+                write_rejected(folder / "rejected" / f"{name}.csv", where, read[where].rejected)
+                read[where].rejected.close()
             if len(read) > 1:
                 _join_parts(connection, folder / f"{name}.parquet", scratch, len(read))
-            rejected = {where: result.rejected for where, result in read.items()}
-            if any(rejected.values()):
-                write_rejected(folder / "rejected" / f"{name}.csv", rejected)
             limit = max_rejected if table.max_rejected is None else table.max_rejected
             check_rejected(name, read, limit)
             extracted[name] = summed(read)
@@ -122,19 +120,6 @@ def summed(read: Mapping[str, ReadResult]) -> ExtractedTable:
     )
 
 
-def write_rejected(path: Path, rejected: Mapping[str, list[Rejected]]) -> None:
-    """Write the rows set aside: file, line, reason and the row as it stood.
-
-    A row that a spreadsheet would run has an apostrophe before it.
-    """
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as opened:
-        writer = csv.writer(opened, lineterminator="\n")
-        writer.writerow(["file", "line", "reason", "text"])
-        for where, rows in rejected.items():
-            writer.writerows([where, one.line, one.reason, harmless_text(one.text)] for one in rows)
-
-
 def check_rejected(name: str, read: Mapping[str, ReadResult], max_rejected: float) -> None:
     """Raise ``TooManyRejected`` where more of a table is set aside than is bearable."""
     rejected = sum(len(result.rejected) for result in read.values())
@@ -142,7 +127,7 @@ def check_rejected(name: str, read: Mapping[str, ReadResult], max_rejected: floa
     if rejected <= max_rejected * total:
         return
     where, first = next(
-        (where, result.rejected[0]) for where, result in read.items() if result.rejected
+        (where, result.rejected.first) for where, result in read.items() if result.rejected
     )
     raise TooManyRejected(
         _("{rejected} of {total} rows of {table} don't fit the declaration.").format(

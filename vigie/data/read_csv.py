@@ -8,9 +8,10 @@ numbers (it rounds), and bytes that aren't UTF-8.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vigie.data.csv_file import (
     Header,
@@ -25,6 +26,7 @@ from vigie.data.csv_file import (
 )
 from vigie.data.raw_files import RawFile
 from vigie.data.records import copy_plainly, count_lines, count_records, encoding_of
+from vigie.data.rejected import Rejected, RejectedRows
 from vigie.dataset.spec import Column, Dialect, Table
 from vigie.engine import (
     count_rows,
@@ -50,15 +52,7 @@ SQL_TYPES = {
     "boolean": "BOOLEAN",
 }
 _MARK = "vigie_bad_value"
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A row set aside: its line in the file (the header is line 1), why, and its text."""
-
-    line: int
-    reason: str
-    text: str
+_AT_ONCE = 500
 
 
 @dataclass(slots=True)
@@ -66,7 +60,7 @@ class ReadResult:
     """What one file gave."""
 
     rows: int
-    rejected: list[Rejected] = field(default_factory=list)
+    rejected: RejectedRows = field(default_factory=RejectedRows)
     extra_columns: tuple[str, ...] = ()
     encoding: str = "utf-8"
 
@@ -138,7 +132,7 @@ def _read_below(
             )
         finally:
             copy.unlink(missing_ok=True)
-    result.rejected = [replace(one, line=one.line + skip) for one in result.rejected]
+    result.rejected.move_down(skip)
     return result
 
 
@@ -251,7 +245,7 @@ def _read(
         if not table.csv.plain_numbers or any(one.strip for one in table.columns.values()):
             raise _BadValue
         _run(connection, f"COPY ({_fast_sql(path, header, table)}) TO {to_parquet(target)}")
-        rejected = _structural_rejects(connection, path, plainly=plainly)
+        rejected = _structural_rejects(connection, path, target.parent, plainly=plainly)
     except _BadValue:
         rejected = _read_closely(connection, path, header, table, target, plainly=plainly)
     rows = count_rows(connection, scan_parquet(target))
@@ -291,7 +285,7 @@ def _read_closely(
     target: Path,
     *,
     plainly: bool,
-) -> list[Rejected]:
+) -> RejectedRows:
     """Read everything as text, set aside the rows with a bad value, keep the others."""
     _forget_rejects(connection)
     types = dict.fromkeys(table.columns, "VARCHAR")
@@ -318,11 +312,16 @@ def _read_closely(
         f"CASE WHEN vigie_fault IS NOT NULL THEN {text} END AS vigie_text FROM {source}) "
         f"TO {to_parquet(flagged)}",
     )
-    structural = _structural_rejects(connection, path, plainly=plainly)
-    bad = connection.execute(
+    structural = _structural_rejects(connection, path, target.parent, plainly=plainly)
+    # The header is a line, but no record.
+    first = int(table.csv.header)
+    bad = _in_batches(
+        connection,
         f"SELECT vigie_record, vigie_fault, vigie_text FROM {scan_parquet(flagged)} "
-        "WHERE vigie_fault IS NOT NULL ORDER BY vigie_record"
-    ).fetchall()
+        "WHERE vigie_fault IS NOT NULL ORDER BY vigie_record",
+    )
+    places = ((n + first, reasons[fault], raw) for n, fault, raw in bad)
+    rejected = RejectedRows(_in_file_order(iter(structural), places), target.parent)
     kept = _narrowed(connection, flagged, table) or names
     _run(
         connection,
@@ -330,9 +329,7 @@ def _read_closely(
         f"TO {to_parquet(target)}",
     )
     flagged.unlink()
-    # The header is a line, but no record.
-    first = int(table.csv.header)
-    return _in_file_order(structural, [(n + first, reasons[fault], raw) for n, fault, raw in bad])
+    return rejected
 
 
 def _number_text(quoted: str, column: Column, dialect: Dialect) -> str:
@@ -410,31 +407,38 @@ def _narrowed(connection: duckdb.DuckDBPyConnection, flagged: Path, table: Table
     return ", ".join(columns)
 
 
-def _in_file_order(structural: list[Rejected], bad: list[tuple[int, str, str]]) -> list[Rejected]:
+def _in_file_order(
+    structural: Iterator[Rejected], bad: Iterable[tuple[int, str, str]]
+) -> Iterator[Rejected]:
     """Merge both kinds; a record's line is found by counting the structural rejects before it."""
-    lines = [one.line for one in structural]
-    rejected, passed = list(structural), 0
+    passed, ahead = 0, next(structural, None)
     for place, reason, text in bad:
-        line = place + passed
-        while passed < len(lines) and lines[passed] <= line:
-            passed += 1
-            line += 1
-        rejected.append(Rejected(line, reason, text))
-    return sorted(rejected, key=lambda one: one.line)
+        while ahead is not None and ahead.line <= place + passed:
+            yield ahead
+            passed, ahead = passed + 1, next(structural, None)
+        yield Rejected(place + passed, reason, text)
+    if ahead is not None:
+        yield ahead
+    yield from structural
 
 
 def _structural_rejects(
-    connection: duckdb.DuckDBPyConnection, path: Path, *, plainly: bool
-) -> list[Rejected]:
+    connection: duckdb.DuckDBPyConnection, path: Path, folder: Path, *, plainly: bool
+) -> RejectedRows:
     """Return the rows that don't have the columns; unless `plainly`, look at why."""
-    rows = connection.execute(
-        "SELECT line, first(error_type), first(column_name), first(csv_line) "
-        "FROM reject_errors GROUP BY line ORDER BY line"
-    ).fetchall()
-    if any(kind == "INVALID ENCODING" for _line, kind, _column, _raw in rows):
-        raise NotUtf8
+    rows = (
+        "SELECT line, first(error_type) AS kind, first(column_name), first(csv_line) AS raw "
+        "FROM reject_errors GROUP BY line"
+    )
     # Among lines that end otherwise, one is taken together with the next.
-    joined = any("\n" in (raw or "").strip() or "\r" in (raw or "") for _l, _k, _c, raw in rows)
+    found = connection.execute(
+        "SELECT bool_or(kind = 'INVALID ENCODING'), "
+        "bool_or(contains(trim(raw, E' \\t\\n\\v\\f\\r'), E'\\n') OR contains(raw, E'\\r')) "
+        f"FROM ({rows})"
+    ).fetchone()
+    not_utf8, joined = found or (False, False)
+    if not_utf8:
+        raise NotUtf8
     if joined and not plainly and _has_carriage_returns(path):
         raise MixedLineEnds
     reasons = {
@@ -444,10 +448,17 @@ def _structural_rejects(
         "UNQUOTED VALUE": _("a quotation mark that isn't closed"),
         "LINE SIZE OVER MAXIMUM": _("the line is too long"),
     }
-    return [
+    rejected = (
         Rejected(line, reasons.get(kind, kind.lower()).format(column=column), (raw or "")[:10_000])
-        for line, kind, column, raw in rows
-    ]
+        for line, kind, column, raw in _in_batches(connection, f"{rows} ORDER BY line")
+    )
+    return RejectedRows(rejected, folder)
+
+
+def _in_batches(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[tuple[Any, ...]]:
+    answer = connection.execute(sql)
+    while rows := answer.fetchmany(_AT_ONCE):
+        yield from rows
 
 
 def _has_carriage_returns(path: Path) -> bool:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from vigie.data.csv_file import Header, header_of
-from vigie.data.extract import ExtractedTable, check_rejected, summed, write_rejected
-from vigie.data.read_csv import ReadResult, Rejected
+from vigie.data.extract import ExtractedTable, check_rejected, summed
+from vigie.data.read_csv import ReadResult
+from vigie.data.rejected import Rejected, RejectedRows, write_rejected
 from vigie.data.spark_values import Verdicts, judge_odd_texts
 from vigie.dataset.spec import Dataset, Table
 from vigie.errors import DataError
@@ -110,9 +111,8 @@ def extract_on_spark(
                 for number, file in enumerate(raw[name])
             }
             read = {where: part.result for where, part in parts.items()}
-            rejected = {where: result.rejected for where, result in read.items()}
-            if any(rejected.values()):
-                write_rejected(folder / "rejected" / f"{name}.csv", rejected)
+            for where, result in read.items():
+                write_rejected(folder / "rejected" / f"{name}.csv", where, result.rejected)
             limit = max_rejected if table.max_rejected is None else table.max_rejected
             check_rejected(name, read, limit)
             _write(session, list(parts.values()), table, parquet_url(target, name))
@@ -367,14 +367,14 @@ def _account(session: Any, part: _Part, table: Table, rows: Sequence[Any]) -> No
     first = _line_numbers(part.blocks)
     reasons = part.verdicts.reasons(table, closely=part.closely)
     broken = {"few": _("too few columns"), "many": _("too many columns")}
-    rejected = [
+    rejected = RejectedRows(
         Rejected(
             first[row[0]] + row[1],
             broken.get(row[2]) or reasons[row[5]],
             (row[4] if row[2] == "row" and part.closely else row[3])[:10_000],
         )
         for row in rows
-    ]
+    )
     part.dirty = {row[0] for row in rows} | {one.start for one in part.blocks if one.blank}
     records = sum(block.lines - block.blank for block in part.blocks)
     part.result = ReadResult(

@@ -23,7 +23,7 @@ class Lookup(Declared):
     on: tuple[str, ...]
     """Columns that both have."""
     columns: tuple[str, ...]
-    """What is taken from it."""
+    """What is taken from it; nothing that the rows it is joined to have under the same name."""
 
 
 class LabelWindow(Declared):

@@ -194,13 +194,14 @@ def _way_to_cohort(dataset: Dataset, table: Table) -> _Way | None:
             # It says the same of each event as it does of the row itself.
             continue
         # What two tables call alike is taken from the first of them.
-        taken = {*table.columns, *(name for one in lookups for name in one.columns)}
+        named = (*table.columns, *(name for one in lookups for name in one.columns))
+        taken = {name.lower() for name in named}
         found = [name for name in wanted if name not in on and name in other.columns]
         on += found
         more = tuple(
             column
             for column in other.columns
-            if column not in taken and column not in key.columns and column not in found
+            if column.lower() not in taken and column not in key.columns and column not in found
         )
         if found or more:
             lookups.append(Lookup(table=key.references, on=key.columns, columns=(*found, *more)))

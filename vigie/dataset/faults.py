@@ -246,6 +246,7 @@ def _in_cohort(dataset: Dataset) -> Iterator[Fault]:
         yield from _in_lookup(dataset, lookup, columns, ("cohort", "lookups", number))
         if columns is not None:
             columns |= set(lookup.columns)
+    yield from _same_names(dataset, cohort.table, cohort.lookups, ("cohort",))
     if columns is not None:
         known = {*columns, ROW_ID}
         yield from _unknown(("cohort", "key"), cohort.key, known)
@@ -265,6 +266,7 @@ def _in_cohort(dataset: Dataset) -> Iterator[Fault]:
             for number, lookup in enumerate(window.lookups):
                 yield from _in_lookup(dataset, lookup, known, (*place, "lookups", number))
                 known |= set(lookup.columns)
+            yield from _same_names(dataset, window.table, window.lookups, place)
             if other.clock is None:
                 yield _no_clock((*place, "table"), window.table)
 
@@ -301,6 +303,29 @@ def _in_lookup(
             ),
             _("look up by the whole primary key, or declare one"),
         )
+
+
+def _same_names(
+    dataset: Dataset, table: str | None, lookups: Sequence[Lookup], place: Place
+) -> Iterator[Fault]:
+    """Columns of two tables with one name: the rows that they are joined to could mean either."""
+    # The engine takes names for the same that differ in case alone.
+    own = dataset.tables[table].columns if table in dataset.tables else ()
+    taken = {name.lower(): table for name in own}
+    for number, lookup in enumerate(lookups):
+        for name in lookup.columns:
+            if name.lower() in taken:
+                yield Fault(
+                    (*place, "lookups", number, "columns"),
+                    _("{name!r} is a column of {one} and of {other}: which is meant?").format(
+                        name=name, one=taken[name.lower()], other=lookup.table
+                    ),
+                    _(
+                        "leave it out, or call it otherwise where {other} is declared: "
+                        '{other}_{name} = {{ ..., source = "{name}" }}'
+                    ).format(name=name, other=lookup.table),
+                )
+            taken.setdefault(name.lower(), lookup.table)
 
 
 def _no_clock(place: Place, table: str) -> Fault:
@@ -349,6 +374,7 @@ def _in_events(dataset: Dataset, group: EventFeatures, place: Place) -> Iterator
     for number, lookup in enumerate(group.lookups):
         yield from _in_lookup(dataset, lookup, known, (*place, "lookups", number))
         known |= set(lookup.columns)
+    yield from _same_names(dataset, group.table, group.lookups, place)
     yield from _unknown((*place, "on"), group.on, known)
     timeless = table.clock is None
     if timeless and not dataset.known_from_start(group.table):

@@ -475,12 +475,19 @@ def check_schema(
                 then=metadata["cutoff_days"], now=cutoff_days
             )
         )
+    advice = _("Train again on these features: {command}")
+    if not differences:
+        # Outcomes in new files let windows and categories be learnt anew.
+        advice = _(
+            "Train again on these features: {command}. Or, where the rows are only to be scored, "
+            "leave their outcomes empty: windows and categories are then those of the model."
+        )
     differences += _schema_differences(metadata["features"], features)
     if differences:
         raise ModelError(
             _("The model does not fit the features:") + "".join(f"\n  {d}" for d in differences),
             where=_("model {version}").format(version=metadata["version"]),
-            fix=_("Train again on these features: {command}").format(command=_train_command(mode)),
+            fix=advice.format(command=_train_command(mode)),
         )
 
 

@@ -93,7 +93,24 @@ def run(context: StepContext) -> None:
             )
     context.facts["model_version"] = loaded.metadata["version"]
     _tell(context, table)
+    _tell_known_keys(context, matrix, known)
     _tell_drift(context, drift)
+
+
+def _tell_known_keys(context: StepContext, matrix: FeatureMatrix, known: pa.Table) -> None:
+    """Say which rows to be scored have the key of one learnt from: files often count from 1."""
+    from vigie.models.predict import stored_places
+
+    place = stored_places(matrix.keys, known, matrix.metadata["key"])
+    count = int(((place >= 0) & (matrix.labels < 0)).sum())
+    if count:
+        context.warn(
+            _(
+                "{count} rows without an outcome have the key ({key}) of a row that the model "
+                "learnt from, and keep the score of that row. If they are others, or are asked "
+                "about at another time, let the key tell them apart."
+            ).format(count=f"{count:,}", key=", ".join(matrix.metadata["key"]))
+        )
 
 
 def _keys_are_row_numbers(matrix: FeatureMatrix) -> bool:

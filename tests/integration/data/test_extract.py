@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -329,3 +330,26 @@ def test_each_table_may_have_a_limit_of_its_own(
     extract(raw, in_parts(oulad, max_rejected=0.9), tmp_path / "out", max_rejected=0.0)
     with pytest.raises(TooManyRejected, match="vle"):
         extract(raw, in_parts(oulad, max_rejected=0.01), tmp_path / "again", max_rejected=1.0)
+
+
+def test_a_file_of_misfits_alone_is_not_held_in_memory(
+    tmp_path: Path, oulad: Dataset, tiny_oulad: TinyOulad
+) -> None:
+    raw = tiny_oulad.write(tmp_path / "raw")
+    count, long = 4_000, "long" * 1_250
+    header = (raw / "vle.csv").read_text("utf-8").splitlines()[0]
+    # By turns without columns and with a value that doesn't fit, so that both kinds are merged.
+    rows = (f"{n},{long}\n" if n % 2 else f"{n},{long},,,1.5,\n" for n in range(count))
+    (raw / "vle.csv").write_text(header + "\n" + "".join(rows), "utf-8")
+    tracemalloc.start()
+    try:
+        vle = extract(raw, oulad, tmp_path / "out", max_rejected=1.0)["vle"]
+        _now, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (vle.rows, vle.rejected) == (0, count)
+    with (tmp_path / "out" / "rejected" / "vle.csv").open(encoding="utf-8") as opened:
+        lines = [int(row["line"]) for row in csv.DictReader(opened)]
+    assert lines == list(range(2, count + 2))
+    # Their text alone is 20 MB.
+    assert most < 10_000_000, most

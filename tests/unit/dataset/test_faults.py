@@ -118,6 +118,40 @@ def test_a_table_without_a_clock_makes_features_only_if_known_from_the_start() -
         )
 
 
+TWO_SHOPS = """\
+[tables.shops]
+file = "shops"
+primary_key = ["shop"]
+columns = { shop = { type = "integer" }, url = { type = "text" }, PRICE = { type = "number" } }
+[tables.makers]
+file = "makers"
+primary_key = ["maker"]
+columns = { maker = { type = "integer" }, URL = { type = "text" } }
+"""
+
+
+def test_two_tables_looked_up_may_not_call_a_column_alike() -> None:
+    """The engine would take the one or the other, or stop in the middle of a run."""
+    text = GOOD.replace(
+        "price = {", 'shop = { type = "integer" }\nmaker = { type = "integer" }\nprice = {'
+    )
+    text = text.replace("[cohort]\n", TWO_SHOPS + "[cohort]\n", 1)
+    shops = '{ table = "shops", on = ["shop"], columns = ["url"] }'
+    makers = '{ table = "makers", on = ["maker"], columns = ["URL"] }'
+    with pytest.raises(DeclarationError) as caught:
+        parse_dataset(f"{text}lookups = [{shops}, {makers}]\n", "d.toml")
+    assert "'URL' is a column of shops and of makers" in str(caught.value)
+    assert 'makers_URL = { ..., source = "URL" }' in str(caught.value)
+    own = shops.replace('"url"', '"PRICE"')
+    with pytest.raises(DeclarationError, match="'PRICE' is a column of orders and of shops"):
+        parse_dataset(f"{text}lookups = [{own}]\n", "d.toml")
+    mended = text.replace("URL =", "makers_URL =").replace(
+        'makers_URL = { type = "text" }', 'makers_URL = { type = "text", source = "URL" }'
+    )
+    both = f"lookups = [{shops}, {makers.replace('URL', 'makers_URL')}]\n"
+    assert parse_dataset(mended + both, "d.toml")
+
+
 def test_all_at_once_in_the_order_of_the_lines() -> None:
     text = (
         GOOD.replace('clock = "day"', 'clock = "dya"')
