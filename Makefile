@@ -13,7 +13,7 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --genera
 # Tests on Spark need Java 17; "no" leaves Spark out although there is one.
 WITH_SPARK ?= $(shell java -version 2>&1 | grep -qE 'version "(1[7-9]|[2-9][0-9])' && echo yes || echo no)
 
-.PHONY: run test test-examples faults fuzz lint format bench bench-scale setup setup-dev setup-spark \
+.PHONY: run test test-spark test-examples faults fuzz lint format bench bench-scale setup setup-dev setup-spark \
 	lock messages golden reference docs docs-serve clean
 
 run: setup
@@ -31,6 +31,10 @@ faults: setup-dev
 fuzz: setup-dev
 	VIGIE_FUZZ_INPUTS=$${VIGIE_FUZZ_INPUTS:-100000} $(BIN)/python -m pytest -n 2 -q tests/fuzz \
 		$(PYTEST_ARGS)
+
+# Those on a standalone cluster and behind Spark Connect too.
+test-spark: setup-dev
+	VIGIE_SPARK_ALL=1 $(BIN)/python -m pytest -q tests/integration/spark $(PYTEST_ARGS)
 
 # The examples, run by Airflow and Dagster themselves, each installed in an environment of its own.
 test-examples: setup-dev .venv-examples/airflow/.ready .venv-examples/dagster/.ready

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from vigie.data.extract import ExtractedTable, extract_tables
 from vigie.data.raw_files import find_raw_files
@@ -132,3 +134,9 @@ def scores(result: Result) -> np.ndarray:
     learnt = model.fit(matrix.astype(np.float32), labels)
     found: np.ndarray = np.round(learnt.predict_proba(matrix.astype(np.float32))[:, 1], 9)
     return found
+
+
+# Hundreds of queries on a server of its own take minutes: make test-spark.
+takes_minutes = pytest.mark.skipif(
+    os.environ.get("VIGIE_SPARK_ALL") != "1", reason="takes minutes: make test-spark"
+)

@@ -16,7 +16,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.spark.parity import Result, assert_same_matrix, assert_same_tables
+from tests.integration.spark.parity import (
+    Result,
+    assert_same_matrix,
+    assert_same_tables,
+    takes_minutes,
+)
 from tests.integration.spark.test_parity import CUTOFF, by_duckdb, oulad_raw
 from vigie.dataset.spec import Dataset
 
@@ -121,6 +126,7 @@ def run_elsewhere(master: str, raw: Path, folder: Path) -> Result:
     return Result(folder, extracted, report, pq.read_table(folder / "matrix.parquet"), features)
 
 
+@takes_minutes
 def test_oulad_on_a_standalone_cluster(
     cluster: str, oulad_raw: Path, oulad: Dataset, by_duckdb: Result, tmp_path: Path
 ) -> None:
@@ -129,6 +135,7 @@ def test_oulad_on_a_standalone_cluster(
     assert_same_matrix(by_duckdb, theirs)
 
 
+@takes_minutes
 def test_oulad_behind_spark_connect(
     oulad_raw: Path, oulad: Dataset, by_duckdb: Result, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, SHARED_DATA
-from tests.integration.spark.parity import (
+from tests.integration.spark.parity import, takes_minutes(
     Result,
     assert_same_matrix,
     assert_same_tables,
@@ -50,6 +50,7 @@ def test_oulad_on_local_spark(
     np.testing.assert_array_equal(scores(ours), scores(by_duckdb))
 
 
+@takes_minutes
 def test_a_cohort_by_sql_with_dates_and_a_window(spark: Any, tmp_path: Path) -> None:
     # Unnested series, EXISTS in a CASE, clocks of other tables, vocabularies: all of the dialect.
     text, origin = read_declaration("shop", ROOT)
