@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, SHARED_DATA
-from tests.integration.spark.parity import, takes_minutes(
+from tests.integration.spark.parity import (
     Result,
     assert_same_matrix,
     assert_same_tables,
     on_duckdb,
     on_spark,
     scores,
+    takes_minutes,
 )
 from vigie.dataset.declaration import parse_dataset, read_declaration
 from vigie.dataset.sample import generate_sample
