@@ -486,7 +486,7 @@ class Session:
         """Return where Spark is, and what it may use here."""
         return SparkOptions(
             master=self.settings.get("engine.spark_master"),
-            threads=self.settings.get("engine.threads") or os.cpu_count() or 1,
+            threads=self._threads(),
             memory=self.settings.get("engine.memory_limit") or default_memory_limit(),
             log=self.paths.spark_log,
             scratch=self.paths.state / "spill",
