@@ -6,6 +6,7 @@ Nothing heavy is imported here: ``vigie --help`` must be instant.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command of vigie and return its exit code."""
+    # Importing makes a million objects that stay, and hardly any garbage: looking for it after
+    # every 700 new ones is a seventh of the time that the imports of a run take.
+    gc.set_threshold(50_000, 20, 50)
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] != ["run"] or "--json" not in arguments:
         return _carry_out(arguments)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.acceptance import warm
 from tests.conftest import ROOT
 
 Done = subprocess.CompletedProcess[str]
@@ -39,15 +39,10 @@ class Project:
     def raw(self) -> Path:
         return self.folder / "data" / "raw"
 
-    def vigie(self, *arguments: str, **environ: str) -> Done:
-        """Run ``vigie`` in the project's folder."""
-        return subprocess.run(
-            [sys.executable, "-m", "vigie.cli", *arguments],
-            cwd=self.folder,
-            env={**self.environ, "PYTHONPATH": str(ROOT), **environ},
-            capture_output=True,
-            text=True,
-            check=False,
+    def vigie(self, *arguments: str, cold: bool = False, **environ: str) -> Done:
+        """Run ``vigie`` in the project's folder; `cold` in a Python of its own (see ``warm``)."""
+        return warm.run(
+            arguments, folder=self.folder, environ={**self.environ, **environ}, cold=cold
         )
 
     def run(self, *arguments: str, **environ: str) -> str:

@@ -103,6 +103,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         for n in range(200)
     ]
     (made.folder / "patients.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    # Pages speak to who has run it before, and come here in any order.
+    made.run("--mode", "dev")
+    made.run("--mode", "prod")
     return made
 
 

@@ -399,7 +399,8 @@ def test_ctrl_c_stops_says_so_and_the_same_command_resumes(project: Project) -> 
     assert running.returncode == 130, err
     assert "Interrupted" in err
     text = project.run("--lang", "en")
-    assert skipped(text)[:3] == ["extract", "transform", "load"]
+    # The load goes on beside step 4: it had ended or not.
+    assert skipped(text)[:2] == ["extract", "transform"]
     assert ran(text)[-1] == "predict"
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from vigie.checks.context import CheckContext
 from vigie.checks.estimate import (
-    MB,
     Needs,
     estimate_needs,
     parse_bytes,
@@ -21,14 +20,11 @@ from vigie.checks.finding import Finding
 from vigie.data.raw_files import find_raw_files
 from vigie.errors import DataError
 from vigie.i18n import _
+from vigie.memory import available_bytes, default_engine_bytes
 from vigie.verdict import Verdict
 
 # The estimate is from few measurements, and other things write too.
 COMFORT = 1.5
-CGROUP = Path("/sys/fs/cgroup")
-OWN_CGROUP = Path("/proc/self/cgroup")
-# What version 1 says where there is no limit: the highest address.
-_NO_LIMIT = 2**60
 
 
 # --- disk ------------------------------------------------------------------------------------
@@ -127,67 +123,6 @@ def judge_memory(available: int, needed: int, *, swap: int) -> Finding:
     return Finding("memory", Verdict.PASS, said)
 
 
-def available_bytes(cgroup: Path = CGROUP, own: Path = OWN_CGROUP) -> int:
-    """Return the memory that can be had without swapping: the machine's, or the cgroup's rest."""
-    import psutil
-
-    machine = int(psutil.virtual_memory().available)
-    return min([machine, *cgroup_rests(cgroup, own)])
-
-
-def cgroup_rests(cgroup: Path, own: Path) -> Iterator[int]:
-    """Yield what each limited control group above this process leaves; page cache is given back.
-
-    Parameters
-    ----------
-    cgroup
-        Where the control groups are mounted.
-    own
-        The file that names this process's groups.
-    """
-    try:
-        lines = own.read_text("utf-8").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _number, _colon, rest = line.partition(":")
-        controllers, _colon, path = rest.partition(":")
-        if controllers == "":
-            root, limit, used, cache = cgroup, "memory.max", "memory.current", "inactive_file"
-        elif "memory" in controllers.split(","):
-            root, limit = cgroup / "memory", "memory.limit_in_bytes"
-            used, cache = "memory.usage_in_bytes", "total_inactive_file"
-        else:
-            continue
-        group = root / path.lstrip("/")
-        # Inside a container the path may be the host's; its own group is the root then.
-        for folder in dict.fromkeys([group, *group.parents, root]):
-            if folder != root and root not in folder.parents:
-                continue
-            most = _number_in(folder / limit)
-            if most is None or most >= _NO_LIMIT:
-                continue
-            taken = (_number_in(folder / used) or 0) - _stat(folder / "memory.stat", cache)
-            yield max(0, most - max(0, taken))
-
-
-def _number_in(file: Path) -> int | None:
-    try:
-        text = file.read_text("ascii").strip()
-    except (OSError, ValueError):
-        return None
-    return int(text) if text.isdigit() else None
-
-
-def _stat(file: Path, name: str) -> int:
-    try:
-        lines = file.read_text("ascii").splitlines()
-    except (OSError, ValueError):
-        return 0
-    found = (line.split() for line in lines)
-    return next((int(parts[1]) for parts in found if parts[:1] == [name]), 0)
-
-
 # --- what is needed --------------------------------------------------------------------------
 
 
@@ -198,8 +133,6 @@ def _needs(context: CheckContext) -> Needs:
 
 
 def _estimate(context: CheckContext) -> Needs:
-    import psutil
-
     try:
         files = list(find_raw_files(context.paths.raw, context.dataset).values())
         raw_bytes = uncompressed_bytes(files)
@@ -207,11 +140,10 @@ def _estimate(context: CheckContext) -> Needs:
         # What is wrong with them is for `raw` to say.
         raw_bytes = _bytes_below(context.paths.raw)
     limit = context.settings.get("engine.memory_limit")
-    share = max(1000 * MB, psutil.virtual_memory().total // 8)
     return estimate_needs(
         raw_bytes,
         embedded=not context.settings.database_configured,
-        engine_bytes=parse_bytes(limit) if limit else share,
+        engine_bytes=parse_bytes(limit) if limit else default_engine_bytes(),
     )
 
 

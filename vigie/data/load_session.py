@@ -25,7 +25,7 @@ from vigie.data.load_catalog import find_dependents
 from vigie.data.load_errors import Interference
 from vigie.data.load_plan import RECORD_TABLE, TablePlan
 from vigie.data.load_prepare import begin, prepare
-from vigie.data.load_rows import RowStream, Source
+from vigie.data.load_rows import Source, small_batches
 from vigie.data.load_sql import (
     comment_sql,
     foreign_key_sql,
@@ -92,17 +92,13 @@ def _fill(transaction: Transaction, layout: Layout, sources: Sequence[Source]) -
 
 
 def _copy(transaction: Transaction, target: str, source: Source, share_per_row: float) -> None:
-    """Send the batches through COPY in binary form."""
-    rows = RowStream(source, lambda count: transaction.watch.advance(share_per_row * count))
-    try:
-        with transaction.connection.cursor() as cursor:
+    """Send the rows through COPY in binary form."""
+    with transaction.connection.cursor() as cursor:
+        for chunk in source.open_chunks():
             cursor.adbc_ingest(
-                target, rows.reader(), mode="append", db_schema_name=transaction.schema
+                target, small_batches(chunk), mode="append", db_schema_name=transaction.schema
             )
-    except Exception:
-        if rows.fault is not None:
-            raise rows.fault from None
-        raise
+            transaction.watch.advance(share_per_row * chunk.num_rows)
 
 
 def _add_keys(transaction: Transaction, layout: Layout, sources: Sequence[Source]) -> None:

@@ -152,15 +152,11 @@ def holdout_split(
     _check_classes(labels[labelled])
     notes: tuple[str, ...] = ()
     if kind == "latest":
+        ordered = _Ordered(labels, groups, periods, labelled, drop_repeaters, known)
         if since is not None:
-            return _from_period(
-                labels, groups, periods, labelled, since, drop_repeaters=drop_repeaters, known=known
-            )
-        several = len(np.unique(periods[labelled])) > 1
-        if several:
-            latest = _latest(
-                labels, groups, periods, labelled, drop_repeaters=drop_repeaters, known=known
-            )
+            return ordered.since(since)
+        if len(np.unique(periods[labelled])) > 1:
+            latest = ordered.latest()
             if latest is not None:
                 return latest
             notes = (
@@ -218,89 +214,67 @@ def grouped_folds(
     return folds
 
 
-def _latest(
-    labels: npt.NDArray[Any],
-    groups: npt.NDArray[Any],
-    periods: npt.NDArray[Any],
-    labelled: IntArray,
-    *,
-    drop_repeaters: bool,
-    known: Known | None,
-) -> Split | None:
-    """Hold out the latest period, and those before it while the hold-out lacks rows."""
-    found = np.unique(periods[labelled])
-    for first in found[:0:-1]:
-        split = _held_out(
-            labels, groups, periods, labelled, first, drop_repeaters=drop_repeaters, known=known
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ordered:
+    """Labelled rows that periods put in an order."""
+
+    labels: npt.NDArray[Any]
+    groups: npt.NDArray[Any]
+    periods: npt.NDArray[Any]
+    labelled: IntArray
+    drop_repeaters: bool
+    known: Known | None
+
+    def latest(self) -> Split | None:
+        """Hold out the latest period, and those before it while the hold-out lacks rows."""
+        found = np.unique(self.periods[self.labelled])
+        for first in found[:0:-1]:
+            split = self._held_out(self.periods[self.labelled] >= first)
+            if not _has_both(self.labels[split.train_rows]):
+                return None
+            enough = len(split.holdout_rows) >= MIN_HOLDOUT_SHARE * len(self.labelled)
+            if enough and _has_both(self.labels[split.holdout_rows]):
+                return split
+        return None
+
+    def since(self, period: str) -> Split:
+        """Hold out all periods from this one on, as asked; nothing else will do."""
+        names = self.periods[self.labelled].astype(str)
+        late = names >= period
+        if late.any():
+            split = self._held_out(late)
+            if all(_has_both(self.labels[rows]) for rows in (split.train_rows, split.holdout_rows)):
+                return split
+        raise DataError(
+            _(
+                "A hold-out from {since} on leaves a side with fewer than {count} rows of a class."
+            ).format(since=period, count=MIN_ROWS_PER_CLASS),
+            where=_("evaluation.holdout_from; periods: {periods}").format(
+                periods=shown_periods(tuple(np.unique(names).tolist()))
+            ),
+            fix=_('Name another period, or "none".'),
         )
-        if not _has_both(labels[split.train_rows]):
-            return None
-        enough = len(split.holdout_rows) >= MIN_HOLDOUT_SHARE * len(labelled)
-        if enough and _has_both(labels[split.holdout_rows]):
-            return split
-    return None
 
-
-def _from_period(
-    labels: npt.NDArray[Any],
-    groups: npt.NDArray[Any],
-    periods: npt.NDArray[Any],
-    labelled: IntArray,
-    since: str,
-    *,
-    drop_repeaters: bool,
-    known: Known | None,
-) -> Split:
-    """Hold out all periods from `since` on, as asked; nothing else will do."""
-    periods = periods.astype(str)
-    late = periods[labelled] >= since
-    if late.any():
-        split = _held_out(
-            labels, groups, periods, labelled, since, drop_repeaters=drop_repeaters, known=known
+    def _held_out(self, late: npt.NDArray[np.bool_]) -> Split:
+        """Hold out these labelled rows; the sides may lack rows."""
+        holdout, earlier = self.labelled[late], self.labelled[~late]
+        repeats = np.isin(self.groups[earlier], self.groups[holdout])
+        keep = ~repeats if self.drop_repeaters else np.ones(len(earlier), dtype=bool)
+        early = np.zeros(len(earlier), dtype=bool)
+        if self.known is not None:
+            begin = self.known.cutoff_days[holdout].min()
+            early = self.known.outcome_days[earlier] > begin
+        early &= keep
+        keep &= ~early
+        return Split(
+            kind="latest",
+            train_rows=earlier[keep],
+            holdout_rows=holdout,
+            left_out_rows=earlier[~keep],
+            repeater_rows=int(repeats.sum()),
+            early_rows=int(early.sum()),
+            holdout_periods=tuple(str(one) for one in np.unique(self.periods[holdout])),
         )
-        if _has_both(labels[split.train_rows]) and _has_both(labels[split.holdout_rows]):
-            return split
-    raise DataError(
-        _(
-            "A hold-out from {since} on leaves a side with fewer than {count} rows of a class."
-        ).format(since=since, count=MIN_ROWS_PER_CLASS),
-        where=_("evaluation.holdout_from; periods: {periods}").format(
-            periods=shown_periods(tuple(str(one) for one in np.unique(periods[labelled])))
-        ),
-        fix=_('Name another period, or "none".'),
-    )
-
-
-def _held_out(
-    labels: npt.NDArray[Any],
-    groups: npt.NDArray[Any],
-    periods: npt.NDArray[Any],
-    labelled: IntArray,
-    first: Any,
-    *,
-    drop_repeaters: bool,
-    known: Known | None,
-) -> Split:
-    """Hold out the periods from `first` on; its sides may lack rows."""
-    late = periods[labelled] >= first
-    holdout, earlier = labelled[late], labelled[~late]
-    repeats = np.isin(groups[earlier], groups[holdout])
-    keep = ~repeats if drop_repeaters else np.ones(len(earlier), dtype=bool)
-    early = np.zeros(len(earlier), dtype=bool)
-    if known is not None:
-        early = known.outcome_days[earlier] > known.cutoff_days[holdout].min()
-    early &= keep
-    keep &= ~early
-    held = np.unique(periods[holdout])
-    return Split(
-        kind="latest",
-        train_rows=earlier[keep],
-        holdout_rows=holdout,
-        left_out_rows=earlier[~keep],
-        repeater_rows=int(repeats.sum()),
-        early_rows=int(early.sum()),
-        holdout_periods=tuple(str(period) for period in held),
-    )
 
 
 def _grouped(

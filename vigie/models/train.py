@@ -17,6 +17,7 @@ import numpy as np
 from vigie.errors import DataError, ModelError
 from vigie.i18n import _
 from vigie.models.calibrate import CalibratedModel, Calibrator, Method
+from vigie.models.division import divide
 from vigie.models.drift import make_reference
 from vigie.models.evaluate import point_metrics
 from vigie.models.explain import Explanation, explain
@@ -30,7 +31,7 @@ from vigie.models.kinds import (
     make_classifier,
 )
 from vigie.models.predict import NOISE_DECIMALS, risk_scores
-from vigie.models.split import UNLABELLED, HoldoutKind, Known, Split, grouped_folds, holdout_split
+from vigie.models.split import UNLABELLED, HoldoutKind, Known, Split
 from vigie.models.workers import FitTask, InProcess, Workers
 
 if TYPE_CHECKING:
@@ -272,25 +273,26 @@ def train_model(
     """
     X, labels, groups = np.asarray(X), np.asarray(labels), np.asarray(groups)  # noqa: N806
     _check_shapes(X, labels, groups, np.asarray(periods), feature_names)
-    split = holdout_split(
+    division = divide(
         labels,
         groups,
         periods,
-        holdout_share=holdout_share,
-        drop_repeaters=drop_repeaters,
+        n_splits=n_splits,
+        folds_setting=folds_setting,
         seed=seed,
-        kind=holdout,
-        since=holdout_from,
+        holdout=holdout,
+        holdout_share=holdout_share,
+        holdout_from=holdout_from,
+        drop_repeaters=drop_repeaters,
         known=known,
     )
+    split, earlier, folds = division.split, division.earlier, division.folds
     labelled = np.flatnonzero(labels != UNLABELLED)
     _check_features(X[labelled], feature_names)
-    earlier = split.period_rows
-    folds = grouped_folds(labels[earlier], groups[earlier], n_splits, seed, setting=folds_setting)
     if topics is None:
         topics = np.arange(X.shape[1])
     fitting = _Fitting(X, labels, kind, params, seed, threads, topics, progress)
-    members = [earlier[folds == fold] for fold in range(int(folds.max()) + 1)]
+    members = division.members
     learnt = {
         f"fold {number + 1}": np.setdiff1d(earlier, rows) for number, rows in enumerate(members)
     }

@@ -487,7 +487,7 @@ class Session:
         return SparkOptions(
             master=self.settings.get("engine.spark_master"),
             threads=self._threads(),
-            memory=self.settings.get("engine.memory_limit") or default_memory_limit(),
+            memory=self.settings.get("engine.memory_limit") or default_limit(),
             log=self.paths.spark_log,
             scratch=self.paths.state / "spill",
         )
@@ -603,7 +603,7 @@ class Session:
             "dataset": self.dataset,
             "threads": self._threads(),
             "place": self._place(),
-            "memory_limit": self.settings.get("engine.memory_limit") or default_memory_limit(),
+            "memory_limit": self.settings.get("engine.memory_limit") or default_limit(),
             "spill": self.paths.state / "spill",
             "quarantine": self.paths.quarantine,
             "model_versions": self.paths.model_versions,
@@ -754,14 +754,11 @@ def _present_fingerprint(pipeline: Pipeline, step: Step) -> str:
     return fingerprint(step, pipeline.values, pipeline.code(step), libraries, states).digest
 
 
-def default_memory_limit() -> str:
-    """Return what the engine may use by default: an eighth of the memory, 1 GB at least.
+def default_limit() -> str:
+    """Return the engine's memory limit where none is set, in DuckDB's form."""
+    from vigie.memory import default_engine_bytes
 
-    More than its share makes nothing faster here: what doesn't fit is spilled to disk.
-    """
-    import psutil
-
-    return f"{max(1000, psutil.virtual_memory().total // 8 // 10**6)}MB"
+    return f"{default_engine_bytes() // 10**6}MB"
 
 
 def start_log(path: Path) -> int:

@@ -187,11 +187,14 @@ def page_figure(figure: Figure, name: str, title: str, description: str) -> Page
         What it shows, and what it says, for those who don't see it.
     """
     import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer = io.StringIO()
+    canvas: Any = FigureCanvasSVG(figure)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        # Without a date in it the same values give the same text.
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        # Without a date in it the same values give the same text. The canvas itself: ``savefig``
+        # draws everything once more, for the layout alone.
+        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
     drawn = buffer.getvalue()
     start, end = drawn.index("<svg"), drawn.rindex("</svg>")
     head, _close, body = drawn[start:end].partition(">")

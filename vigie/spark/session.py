@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -116,7 +118,21 @@ def _started(options: SparkOptions) -> Any:
         # What Java prints would cover the console; it goes by no logger that could be told so.
         with options.log.open("ab") as log:
             _gateways.append(launch_gateway(conf, popen_kwargs={"stdout": log, "stderr": log}))
-    return SparkSession(SparkContext(conf=conf, gateway=_gateways[0]))
+    with _own_ctrl_c():
+        return SparkSession(SparkContext(conf=conf, gateway=_gateways[0]))
+
+
+@contextmanager
+def _own_ctrl_c() -> Iterator[None]:
+    """Keep Ctrl-C as it is: PySpark's own handler outlives its session, and fails from then on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _local_settings(options: SparkOptions) -> dict[str, str]:

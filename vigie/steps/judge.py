@@ -13,14 +13,16 @@ from vigie.steps.matrix import FeatureMatrix, read_matrix
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from vigie.models.judge import Division, Judged
+    from vigie.models.division import Division
+    from vigie.models.judge import Judged
 
 METRICS = ("roc_auc", "average_precision", "brier")
 
 
 def run(context: StepContext, *, kind: str) -> None:
     """Judge `kind` as the steps train and evaluate would; keep its scores and its metrics."""
-    from vigie.models.judge import divide, judge
+    from vigie.models.division import divide
+    from vigie.models.judge import judge
 
     matrix = read_matrix(context)
     persons = _person_numbers(matrix)

@@ -7,16 +7,15 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
+from tests.acceptance import warm
 from tests.acceptance.faults.outputs import processes_of
 from tests.acceptance.project import Project
-from tests.conftest import ROOT
 
 STEPS = ("extract", "transform", "load", "features", "train", "evaluate", "predict")
 # Before the banner; from there to the first step, the server's start; the steps.
@@ -48,7 +47,7 @@ class LiveRun:
     """``vigie run`` in a session of its own; what it says goes to files."""
 
     project: Project
-    process: subprocess.Popen[bytes]
+    process: warm.Warmed | subprocess.Popen[bytes]
     out: Path
     err: Path
     steps: tuple[str, ...] = STEPS
@@ -56,28 +55,28 @@ class LiveRun:
 
     @classmethod
     def start(
-        cls, project: Project, *arguments: str, steps: tuple[str, ...] = STEPS, **environ: str
+        cls,
+        project: Project,
+        *arguments: str,
+        steps: tuple[str, ...] = STEPS,
+        cold: bool = False,
+        **environ: str,
     ) -> LiveRun:
-        """Start ``vigie run``."""
+        """Start ``vigie run``; `cold` in a Python of its own (see ``warm``)."""
         # A name each, so that two runs at once don't write over each other.
         stem = f"{project.folder.name}-{time.monotonic_ns()}"
         out, err = (project.folder.parent / f"{stem}.{name}" for name in ("out", "err"))
         chosen = () if steps == STEPS else ("--steps", *steps)
         with out.open("wb") as to_out, err.open("wb") as to_err:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "vigie.cli", "run", "--lang", "en", *chosen, *arguments],
-                cwd=project.folder,
+            process = warm.start(
+                ["run", "--lang", "en", *chosen, *arguments],
+                folder=project.folder,
                 # A run that hangs is told to say where.
-                env={
-                    **project.environ,
-                    "PYTHONPATH": str(ROOT),
-                    "PYTHONFAULTHANDLER": "1",
-                    **environ,
-                },
-                stdin=subprocess.DEVNULL,
+                environ={**project.environ, "PYTHONFAULTHANDLER": "1", **environ},
                 stdout=to_out,
                 stderr=to_err,
-                start_new_session=True,
+                new_session=True,
+                cold=cold,
             )
         return cls(project, process, out, err, steps)
 

@@ -36,6 +36,8 @@ DATABASE_KINDS = (*KINDS, "server", "server", "backend", "backend")
 # Where the run works with the server; elsewhere it would not notice before long.
 DATABASE_PHASES = ("server", "load", "predict")
 OUTLIVED_BY_THE_RUN = ("child", "server", "backend")
+# How many of the runs are started in a Python of their own.
+COLD = 0.2
 # Faults at each phase of a round, on average a little more than two.
 TIMES = (1, 2, 3)
 SHORT_PHASES = ("extract", "transform")
@@ -98,7 +100,9 @@ class Campaign:
 
     def _attempt(self, phase: str, variant: str, environ: dict[str, str]) -> bool:
         """Start the run and strike; return whether it finished all the same."""
-        run = LiveRun.start(self.project, "--cutoff-days", variant, **environ)
+        # What happens while libraries are imported counts too.
+        cold = self.rng.random() < COLD
+        run = LiveRun.start(self.project, "--cutoff-days", variant, cold=cold, **environ)
         seconds = self.reference.seconds
         if phase:
             alive = run.wait_for(phase) and run.sleep(self.rng.uniform(0, 0.9 * seconds[phase]))

@@ -78,10 +78,10 @@ def test_a_run_that_succeeds(
         write_env(project, own_server.dotenv())
         watch = Watch(own_server.password)
         watch.start()
-        run = LiveRun.start(project, "--debug")
+        run = LiveRun.start(project, "--debug", cold=True)
         assert run.finish() == 0, run.errors
         others = [
-            project.vigie(*words)
+            project.vigie(*words, cold=True)
             for words in (
                 ["backup", "--mode", "dev"],
                 ["restore", "last", "--mode", "dev", "--yes"],

@@ -15,7 +15,7 @@ from vigie.checks.check import CHECKS, refuse_unknown, run_checks
 from vigie.checks.estimate import MB, estimate_needs, uncompressed_bytes
 from vigie.checks.finding import Finding, as_json, render_text
 from vigie.checks.logs import last_errors, why_not_writable
-from vigie.checks.resources import Place, cgroup_rests, judge_memory, judge_places
+from vigie.checks.resources import Place, judge_memory, judge_places
 from vigie.checks.versions import differences, find_lock, locked_versions, unmet_requirements
 from vigie.data.raw_files import RawFile
 from vigie.errors import DataError, UsageError
@@ -91,19 +91,6 @@ def test_places_on_one_disk_need_their_sum(tmp_path: Path) -> None:
 )
 def test_memory_is_judged_with_room_to_spare(available: int, swap: int, status: str) -> None:
     assert judge_memory(available * MB, 600 * MB, swap=swap * MB).status == status
-
-
-def test_a_containers_limit_counts(tmp_path: Path) -> None:
-    group = tmp_path / "group" / "inner"
-    group.mkdir(parents=True)
-    own = tmp_path / "own"
-    own.write_text("0::/group/inner\n")
-    (group / "memory.max").write_text("max\n")
-    outer = group.parent
-    (outer / "memory.max").write_text(f"{1000 * MB}\n")
-    (outer / "memory.current").write_text(f"{700 * MB}\n")
-    (outer / "memory.stat").write_text(f"anon 1\ninactive_file {200 * MB}\n")
-    assert list(cgroup_rests(tmp_path, own)) == [500 * MB]
 
 
 def test_the_estimate_counts_csv_not_archives(tmp_path: Path) -> None:

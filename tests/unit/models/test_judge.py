@@ -10,7 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from tests.unit.models.planted import PARAMS, Planted, planted
 from vigie.models.comparison import as_good_as, best_kind, differences
-from vigie.models.judge import Division, divide, judge
+from vigie.models.division import Division, divide
+from vigie.models.judge import judge
 from vigie.models.train import train_model
 
 SPLIT: dict[str, Any] = {
