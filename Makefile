@@ -24,7 +24,7 @@ test: setup-dev
 
 # Kills at random moments and every other fault, far more of them than `make test` has time for.
 faults: setup-dev
-	VIGIE_FAULTS_KILLS=$${VIGIE_FAULTS_KILLS:-2000} $(BIN)/python -m pytest -n 2 --dist worksteal -q \
+	VIGIE_TESTS_WARM=no VIGIE_FAULTS_KILLS=$${VIGIE_FAULTS_KILLS:-2000} $(BIN)/python -m pytest -n 2 --dist worksteal -q \
 		tests/acceptance/faults $(PYTEST_ARGS)
 
 # Spoilt files, ten times as many as in `make test`.

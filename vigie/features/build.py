@@ -7,7 +7,7 @@ cannot leak. Each cohort row is known by its ``cohort_id``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ def build_features(
     cohort: ibis.Table,
     dataset: Dataset,
     vocabulary: Vocabulary | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> tuple[ibis.Table, list[Feature]]:
     """Return the feature table (one row per cohort row, by ``cohort_id``) and its columns.
 
@@ -71,6 +72,8 @@ def build_features(
         The declaration.
     vocabulary
         Gives and keeps the values that the declaration leaves open.
+    progress
+        Called with the share (0 to 1) of the work that is done; reading the rows is the last part.
     """
     vocabulary = vocabulary or Vocabulary()
     attributes = [group for group in dataset.features if isinstance(group, AttributeFeature)]
@@ -87,7 +90,7 @@ def build_features(
             late.append(group)
     features = [feature for part in parts for feature in part.features]
     _refuse_twins(features)
-    wide = _side_by_side(cohort, parts, late)
+    wide = _side_by_side(cohort, parts, late, progress)
     for group in late:
         wide, more = _late_feature(group, wide, features)
         features.extend(more)
@@ -111,7 +114,10 @@ def _refuse_twins(features: Iterable[Feature]) -> None:
 
 
 def _side_by_side(
-    cohort: ibis.Table, parts: Iterable[_Part], late: Iterable[RankFeatures | RatioFeature]
+    cohort: ibis.Table,
+    parts: Sequence[_Part],
+    late: Iterable[RankFeatures | RatioFeature],
+    progress: Callable[[float], None] | None,
 ) -> ibis.Table:
     """Return all parts in one table, with what ranks are taken within.
 
@@ -123,7 +129,11 @@ def _side_by_side(
     # Features may be called like columns of the cohort: of those, only what ranks need goes along.
     within = {name for group in late if isinstance(group, RankFeatures) for name in group.within}
     spine = cohort.select(COHORT_ID, **{f"{_WITHIN}{name}": name for name in sorted(within)})
-    tables = [materialized(table) for table in (spine, *(part.table for part in parts))]
+    tables = []
+    for table in (spine, *(part.table for part in parts)):
+        tables.append(materialized(table))
+        if progress is not None:
+            progress(len(tables) / (len(parts) + 2))
     wanted = ["t0.*"]
     joins = quote_name(tables[0].op().name) + " AS t0"
     for number, part in enumerate(parts, start=1):

@@ -18,7 +18,7 @@ from vigie.pipeline.artifacts import atomic_write
 from vigie.report.numbers import Numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -135,6 +135,7 @@ def write_figures(
     by_shuffling: bool = False,
     losses: Sequence[Importance] = (),
     class_names: tuple[str, str] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> None:
     """Draw ``FIGURE_NAMES`` into `folder`; the same values give the same bytes.
 
@@ -150,10 +151,14 @@ def write_figures(
         These losses, for the figure of their own; it isn't drawn without.
     class_names
         Not at risk and at risk in the reader's language; "not at risk", "at risk" by default.
+    progress
+        Called with the share (0 to 1) of the figures that are drawn.
     """
     context = contextvars.copy_context()
     fitted = None if by_shuffling else labelled_rows
-    context.run(_write, folder, evaluation, importances, text, fitted, losses, class_names)
+    context.run(
+        _write, folder, evaluation, importances, text, fitted, losses, class_names, progress
+    )
 
 
 def importances_in_language(
@@ -194,6 +199,7 @@ def _write(
     labelled_rows: int | None,
     losses: Sequence[Importance],
     class_names: tuple[str, str] | None,
+    progress: Callable[[float], None] | None,
 ) -> None:
     from vigie.report.acting_figures import (
         calibration_figure,
@@ -203,19 +209,27 @@ def _write(
 
     use_language(text.language)
     names = class_names or (_("not at risk"), _("at risk"))
+    judged = text.judged_on(evaluation["rows"])
+    below = judged if labelled_rows is None else text.fitted_on(labelled_rows)
+    figures: dict[str, Callable[[], Figure]] = {
+        "confusion_matrix.png": lambda: _confusion_matrix(evaluation, names, text),
+        "roc_curve.png": lambda: roc_figure(evaluation, text),
+        "feature_importance.png": lambda: _feature_importance(
+            importances, below, text, losses=labelled_rows is None
+        ),
+        "calibration.png": lambda: calibration_figure(evaluation, text),
+        "capacity.png": lambda: capacity_figure(evaluation, text),
+        "precision_recall.png": lambda: precision_recall_figure(evaluation, text),
+    }
+    if losses:
+        figures["permutation_importance.png"] = lambda: _feature_importance(
+            losses, judged, text, losses=True
+        )
     with figure_style():
-        save_figure(_confusion_matrix(evaluation, names, text), folder / "confusion_matrix.png")
-        save_figure(roc_figure(evaluation, text), folder / "roc_curve.png")
-        judged = text.judged_on(evaluation["rows"])
-        below = judged if labelled_rows is None else text.fitted_on(labelled_rows)
-        figure = _feature_importance(importances, below, text, losses=labelled_rows is None)
-        save_figure(figure, folder / FIGURE_NAMES[2])
-        save_figure(calibration_figure(evaluation, text), folder / "calibration.png")
-        save_figure(capacity_figure(evaluation, text), folder / "capacity.png")
-        save_figure(precision_recall_figure(evaluation, text), folder / "precision_recall.png")
-        if losses:
-            figure = _feature_importance(losses, judged, text, losses=True)
-            save_figure(figure, folder / "permutation_importance.png")
+        for number, (name, draw) in enumerate(figures.items(), start=1):
+            save_figure(draw(), folder / name)
+            if progress is not None:
+                progress(number / len(figures))
 
 
 def figure_style() -> AbstractContextManager[None]:

@@ -12,6 +12,8 @@ from vigie.pipeline.step import StepContext
 from vigie.steps.matrix import read_json, read_threshold
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
     import pyarrow as pa
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 # Which row of the capacity table is told on the console: a tenth of all.
 SHOWN_SHARE = 0.1
 _WARNED_GROUPS = 5
+# The shares of the work that are done when the headline is judged, and when all is drawn.
+JUDGED, DRAWN = 0.15, 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +92,16 @@ def run(context: StepContext) -> None:
         metadata["train_prevalence"],
         context.param("seed"),
     )
-    with context.progress(_("evaluating"), None):
+    with context.progress(_("evaluating"), 1.0) as bar:
         evaluation = _evaluation(holdout)
+        bar.advance_to(JUDGED)
         with ThreadPoolExecutor(1) as pool:
             # Mostly numpy's work, which lets go of the interpreter while the figures are drawn.
             further = pool.submit(_further, context, holdout, metadata, features)
-            _draw(context, evaluation, metadata, features)
+            _draw(
+                context, evaluation, metadata, features,
+                progress=lambda share: bar.advance_to(JUDGED + share * (DRAWN - JUDGED)),
+            )  # fmt: skip
             evaluation |= further.result()
         document = metrics_document(
             evaluation,
@@ -236,6 +244,8 @@ def _draw(
     evaluation: dict[str, Any],
     metadata: dict[str, Any],
     features: dict[str, Any],
+    *,
+    progress: Callable[[float], None],
 ) -> None:
     from vigie.report.figures import FigureText, importances_in_language, write_figures
 
@@ -250,6 +260,7 @@ def _draw(
             labelled_rows=metadata["counts"]["labelled"],
             by_shuffling=not metadata["importances"],
             losses=importances_in_language({**described, "importances": []}, language),
+            progress=progress,
         )
 
 

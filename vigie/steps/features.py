@@ -22,6 +22,8 @@ from vigie.spark.frames import read_view
 from vigie.spark.session import cancel, spark_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import pyarrow as pa
 
@@ -32,10 +34,12 @@ def run(context: StepContext) -> None:
     """Build the feature matrix, the labels, the keys of the rows and their description."""
     dataset: Dataset = context.services["dataset"]
     folder: Path = context.input("clean").path
-    with context.progress(_("building the features"), None):
+    with context.progress(_("building the features"), 1.0) as bar:
         on_spark = context.param("engine.name") == "spark"
         stop = (lambda: cancel(context.services["spark"]())) if on_spark else None
-        built = run_interruptibly(lambda: _build(context, dataset, folder), stop=stop)
+        built = run_interruptibly(
+            lambda: _build(context, dataset, folder, bar.advance_to), stop=stop
+        )
         matrix = built.matrix
         _save(context, dataset, folder, built)
     context.facts["rows"], context.facts["features"] = (int(size) for size in matrix.shape)
@@ -65,11 +69,13 @@ class _Built:
     vocabulary: dict[str, tuple[str, ...]]
 
 
-def _build(context: StepContext, dataset: Dataset, folder: Path) -> _Built:
+def _build(
+    context: StepContext, dataset: Dataset, folder: Path, progress: Callable[[float], None]
+) -> _Built:
     import pyarrow.parquet as pq
 
     if context.param("engine.name") == "spark":
-        return _build_on_spark(context, dataset, folder)
+        return _build_on_spark(context, dataset, folder, progress)
     tables_folder = visible_tables(folder)
     rows = pq.read_table(tables_folder / "cohort.parquet")
     vocabulary = Vocabulary(_known_to_model(context, rows))
@@ -83,12 +89,14 @@ def _build(context: StepContext, dataset: Dataset, folder: Path) -> _Built:
             for name in dataset.tables
         }
         cohort = read_parquet(engine, tables_folder / "cohort.parquet", "cohort")
-        expression, features = build_features(tables, cohort, dataset, vocabulary)
+        expression, features = build_features(tables, cohort, dataset, vocabulary, progress)
         built = to_arrow(expression)
     return _Built(_matrix(built, features), features, rows, vocabulary.used)
 
 
-def _build_on_spark(context: StepContext, dataset: Dataset, folder: Path) -> _Built:
+def _build_on_spark(
+    context: StepContext, dataset: Dataset, folder: Path, progress: Callable[[float], None]
+) -> _Built:
     """Build the same on Spark: of the tables, the cohort and its features come to this machine."""
     session = context.services["spark"]()
     url = tables_url(folder)
@@ -99,7 +107,7 @@ def _build_on_spark(context: StepContext, dataset: Dataset, folder: Path) -> _Bu
         rows = to_arrow(cohort.order_by("cohort_id"))
         vocabulary = Vocabulary(_known_to_model(context, rows))
         tables = {name: engine.table(name) for name in dataset.tables}
-        expression, features = build_features(tables, cohort, dataset, vocabulary)
+        expression, features = build_features(tables, cohort, dataset, vocabulary, progress)
         built = to_arrow(expression)
     return _Built(_matrix(built, features), features, rows, vocabulary.used)
 

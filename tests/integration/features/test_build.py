@@ -30,7 +30,10 @@ def built(oulad: Dataset, clean: Path) -> list[Values]:
             name: read_parquet(engine, clean / f"{name}.parquet", name) for name in oulad.tables
         }
         cohort = read_parquet(engine, clean / "cohort.parquet", "cohort")
-        expression, features = build_features(tables, cohort, oulad)
+        shares: list[float] = []
+        expression, features = build_features(tables, cohort, oulad, progress=shares.append)
+        assert shares == sorted(shares)
+        assert 0 < shares[0] < shares[-1] < 1
         found: list[dict[str, Any]] = expression.to_pyarrow().to_pylist()
     names = [feature.name for feature in features]
     return [{name: row[name] for name in names} for row in found]

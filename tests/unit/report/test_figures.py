@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from vigie.i18n import _
@@ -42,13 +43,13 @@ def text(language: str = "en", *, generated: bool = False, **more) -> FigureText
 @pytest.fixture
 def drawn(monkeypatch) -> list[Figure]:
     figures: list[Figure] = []
-    original = Figure.savefig
+    original = FigureCanvasAgg.print_png
 
-    def savefig(self, *arguments, **values):
+    def print_png(self, *arguments, **values):
         original(self, *arguments, **values)
-        figures.append(self)
+        figures.append(self.figure)
 
-    monkeypatch.setattr(Figure, "savefig", savefig)
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", print_png)
     return figures
 
 
@@ -85,6 +86,7 @@ def _is_hidden_tick(found, figure: Figure) -> bool:
 
 @pytest.mark.parametrize("language", ["en", "fr"])
 def test_wide_figures_with_nothing_cut_off(tmp_path, evaluation, drawn, language):
+    shares: list[float] = []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         write_figures(
@@ -95,7 +97,9 @@ def test_wide_figures_with_nothing_cut_off(tmp_path, evaluation, drawn, language
             labelled_rows=1_234_567,
             losses=[Importance(LONG, 0.02, None), Importance("x" * 120, 0.01, None)],
             class_names=("réussite ou distinction en fin de module", "échec ou abandon ensuite"),
+            progress=shares.append,
         )
+    assert shares == pytest.approx([n / 7 for n in range(1, 8)])
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {*FIGURE_NAMES, "permutation_importance.png"}
     assert len(drawn) == 7

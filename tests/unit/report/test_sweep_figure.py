@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -40,13 +41,13 @@ def document(*points: dict[str, Any], generated: bool = False) -> dict[str, Any]
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     figures: list[Figure] = []
-    original = Figure.savefig
+    original = FigureCanvasAgg.print_png
 
-    def savefig(self: Figure, *arguments: Any, **values: Any) -> None:
+    def print_png(self: Any, *arguments: Any, **values: Any) -> None:
         original(self, *arguments, **values)
-        figures.append(self)
+        figures.append(self.figure)
 
-    monkeypatch.setattr(Figure, "savefig", savefig)
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", print_png)
     return figures
 
 
