@@ -127,9 +127,10 @@ def _decorate(axes: Axes, points: Sequence[Mapping[str, Any]], text: FigureText)
     axes.grid(alpha=0.25)
     axes.set_xlabel(_("Day at which everybody is looked at"))
     axes.set_ylabel(_("AUC ({half}: chance; 1: never wrong)").format(half=text.decimal(0.5, 1)))
-    axes.legend(
-        loc="lower right",
-        title=_("bands: {level} intervals").format(level=text.percent(0.95)),
-        fontsize=13,
-        framealpha=0.95,
-    )
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(
+            loc="lower right",
+            title=_("bands: {level} intervals").format(level=text.percent(0.95)),
+            fontsize=13,
+            framealpha=0.95,
+        )
