@@ -243,6 +243,13 @@ class Watch(Section):
     two_sample_auc: float = Field(default=0.75, ge=0.5, le=1)
 
 
+class Report(Section):
+    """What a run leaves for people to look at."""
+
+    page: bool = True
+    figures: Literal["all", "basic"] = "all"
+
+
 class Retention(Section):
     """How many of each are kept; the current one always is."""
 
@@ -300,6 +307,7 @@ class Settings(Section):
     model: Model = Model()
     evaluation: Evaluation = Evaluation()
     watch: Watch = Watch()
+    report: Report = Report()
     retention: Retention = Retention()
     engine: Engine = Engine()
     database: Database = Database()

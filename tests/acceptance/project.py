@@ -15,6 +15,9 @@ Done = subprocess.CompletedProcess[str]
 # What a machine may have set and a test must not depend on.
 FOREIGN = ("DATABASE_URL", "DB_", "VIGIE_", "LC_", "LANG", "PYTHON", "NO_COLOR")
 
+# For tests that look at neither: a third of what a small run takes.
+PLAIN = {"VIGIE_REPORT__PAGE": "false", "VIGIE_REPORT__FIGURES": "basic"}
+
 
 def clean_environment(home: Path) -> dict[str, str]:
     """Return an environment without anything that changes what vigie does."""
@@ -34,6 +37,11 @@ class Project:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.environ:
             self.environ = clean_environment(self.folder.parent / f"{self.folder.name}-home")
+
+    def plain(self) -> Project:
+        """Return the project, whose runs draw no more than they must from now on."""
+        self.environ |= PLAIN
+        return self
 
     @property
     def raw(self) -> Path:

@@ -31,7 +31,7 @@ def audited(project: Project, *, code: int) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def oulad(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project(tmp_path_factory.mktemp("audit") / "project")
+    project = Project(tmp_path_factory.mktemp("audit") / "project").plain()
     made = project.vigie("sample", "--enrolments", "1500", "--out", str(project.raw))
     assert made.returncode == 0, made.stderr
     project.run(*STEPS)
@@ -40,7 +40,7 @@ def oulad(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Project:
-    project = Project(tmp_path / "shop")
+    project = Project(tmp_path / "shop").plain()
     made = project.vigie(
         "sample", "--dataset", "shop", "--customers", "500", "--out", str(project.raw)
     )
@@ -101,7 +101,7 @@ def test_a_column_of_the_outcome_is_found(shop: Project) -> None:
 
 
 def test_a_wrong_clock_is_found(oulad: Project, tmp_path: Path) -> None:
-    project = Project(tmp_path / "project")
+    project = Project(tmp_path / "project").plain()
     subprocess.run(["cp", "-a", f"{oulad.folder}/.", str(project.folder)], check=True)
     # The day of withdrawal stands in the row of the registration, and is known much later.
     feature = (
@@ -125,7 +125,7 @@ def test_a_wrong_clock_is_found(oulad: Project, tmp_path: Path) -> None:
 
 
 def test_a_feature_that_saw_the_future_is_found(oulad: Project, tmp_path: Path) -> None:
-    project = Project(tmp_path / "project")
+    project = Project(tmp_path / "project").plain()
     subprocess.run(["cp", "-a", f"{oulad.folder}/.", str(project.folder)], check=True)
     path = project.folder / "data" / "processed" / "features_dev.npy"
     metadata = json.loads(
@@ -141,7 +141,7 @@ def test_a_feature_that_saw_the_future_is_found(oulad: Project, tmp_path: Path) 
 
 
 def test_without_a_run_there_is_nothing_to_audit(tmp_path: Path) -> None:
-    project = Project(tmp_path / "project")
+    project = Project(tmp_path / "project").plain()
     done = project.vigie("audit", "--lang", "en")
     assert done.returncode == 3
     assert "vigie run --mode dev" in done.stderr

@@ -71,7 +71,7 @@ def check_counts(project: Project, ask: Query, schema: str) -> None:
 @pytest.fixture
 def real_project(tmp_path: Path, real_oulad_mini: Path) -> Project:
     """A project whose raw files are the mini release."""
-    made = Project(tmp_path / "project")
+    made = Project(tmp_path / "project").plain()
     made.raw.mkdir(parents=True)
     for path in real_oulad_mini.iterdir():
         (made.raw / path.name).symlink_to(path)
@@ -110,7 +110,7 @@ def test_real_data_in_the_embedded_server(real_project: Project) -> None:
 
 
 def test_a_server_of_ones_own(tmp_path: Path, own_server: OwnServer) -> None:
-    project = Project(tmp_path / "project")
+    project = Project(tmp_path / "project").plain()
     made = project.vigie("sample", "--enrolments", "700", "--out", str(project.raw))
     assert made.returncode == 0, made.stderr
     (project.raw / "GENERATED.json").unlink()

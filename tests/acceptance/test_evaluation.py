@@ -17,7 +17,7 @@ STEPS = ("--steps", "train", "evaluate", "predict")
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = Project(tmp_path_factory.mktemp("evaluation") / "project")
+    made = Project(tmp_path_factory.mktemp("evaluation") / "project").plain()
     done = made.vigie("sample", "--enrolments", "2500", "--out", str(made.raw))
     assert done.returncode == 0, done.stderr
     made.run()
@@ -126,7 +126,7 @@ def test_which_rows_are_held_out(project: Project) -> None:
 
 
 def test_strict_time_needs_dates(tmp_path: Path) -> None:
-    project = Project(tmp_path / "p")
+    project = Project(tmp_path / "p").plain()
     file = tmp_path / "rows.csv"
     lines = ["id,x,y", *(f"{n},{n % 7},{'bad' if n % 3 == 0 else 'good'}" for n in range(300))]
     file.write_text("\n".join(lines) + "\n", "utf-8")

@@ -19,7 +19,7 @@ CANARY = "c4n4ry-p4ss"
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that ran twice: at day 180, then at day 90."""
-    made = Project(tmp_path_factory.mktemp("history") / "project")
+    made = Project(tmp_path_factory.mktemp("history") / "project").plain()
     done = made.vigie("sample", "--enrolments", "300", "--out", str(made.raw))
     assert done.returncode == 0, done.stderr
     made.run()
@@ -127,7 +127,7 @@ def test_retention(project: Project) -> None:
 
 
 def test_a_run_that_failed_says_why(tmp_path: Path) -> None:
-    failing = Project(tmp_path / "project")
+    failing = Project(tmp_path / "project").plain()
     assert failing.vigie("run", "--steps", "predict").returncode == 3
     away = f"postgresql://ann:{CANARY}@127.0.0.1:1/x"
     assert failing.vigie("run", DATABASE_URL=away).returncode == 5

@@ -25,7 +25,7 @@ WORSE = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = Project(tmp_path_factory.mktemp("models") / "project")
+    made = Project(tmp_path_factory.mktemp("models") / "project").plain()
     done = made.vigie("sample", "--enrolments", "1500", "--out", str(made.raw))
     assert done.returncode == 0, done.stderr
     made.run("--mode", "prod", *SKIP, **FEWER)
@@ -125,7 +125,7 @@ def test_twice_and_on_one_core_or_two_it_is_the_same_to_the_last_bit(
 ) -> None:
     found = []
     for number, threads in enumerate(("1", "2", "2")):
-        other = Project(tmp_path / f"p{number}")
+        other = Project(tmp_path / f"p{number}").plain()
         other.raw.mkdir(parents=True)
         for file in project.raw.iterdir():
             (other.raw / file.name).hardlink_to(file)

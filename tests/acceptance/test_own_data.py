@@ -37,7 +37,7 @@ def scores(project: Project) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project(tmp_path_factory.mktemp("own") / "project")
+    project = Project(tmp_path_factory.mktemp("own") / "project").plain()
     file = project.folder.parent / "kunden.csv"
     file.write_bytes(customers(ROWS, seed=1).encode("cp1252"))
     done = project.vigie("init", str(file), "--target", "gekuendigt", "--lang", "en")
@@ -108,7 +108,7 @@ def test_new_rows_without_outcomes_are_scored_by_the_model_there_is(trained: Pro
 
 
 def test_a_shop_with_a_cut_off_each_month(tmp_path: Path) -> None:
-    project = Project(tmp_path / "project")
+    project = Project(tmp_path / "project").plain()
     made = project.vigie(
         "sample", "--dataset", "shop", "--customers", "800", "--out", str(project.raw)
     )
@@ -127,7 +127,7 @@ def test_a_shop_with_a_cut_off_each_month(tmp_path: Path) -> None:
 def test_sql_that_nothing_understands_stops_a_run_before_its_first_step(
     trained: Project, tmp_path: Path
 ) -> None:
-    project = Project(tmp_path / "project")
+    project = Project(tmp_path / "project").plain()
     left = shutil.ignore_patterns(".vigie")
     shutil.copytree(trained.folder, project.folder, dirs_exist_ok=True, ignore=left)
     declaration = project.folder / "dataset.toml"

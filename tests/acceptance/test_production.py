@@ -25,7 +25,7 @@ FAST = ("--lang", "en")
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project in which dev and prod have succeeded; tests work on copies of it."""
-    project = Project(tmp_path_factory.mktemp("production") / "project")
+    project = Project(tmp_path_factory.mktemp("production") / "project").plain()
     made = project.vigie("sample", "--enrolments", "600", "--out", str(project.raw))
     assert made.returncode == 0, made.stderr
     (project.raw / "GENERATED.json").unlink()
@@ -40,7 +40,7 @@ def project(tried: Project, tmp_path: Path) -> Project:
     copy = tmp_path / "project"
     # With the owners: the server's data belong to nobody where we are root.
     subprocess.run(["cp", "-a", str(tried.folder), str(copy)], check=True)
-    return Project(copy)
+    return Project(copy).plain()
 
 
 def checks(project: Project, *arguments: str, code: int) -> dict[str, dict[str, Any]]:
@@ -120,7 +120,7 @@ def test_what_is_up_to_date_is_not_checked(project: Project) -> None:
 
 
 def test_a_project_where_nothing_ran_yet_is_warned(tmp_path: Path, tried: Project) -> None:
-    fresh = Project(tmp_path / "fresh")
+    fresh = Project(tmp_path / "fresh").plain()
     shutil.copytree(tried.raw, fresh.raw)
     assert checks(fresh, code=0)["dev"]["status"] == "warn"
     fresh.run("--mode", "prod", "--steps", "extract", *FAST)

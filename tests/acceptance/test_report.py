@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import stat
 from pathlib import Path
 
@@ -148,3 +149,17 @@ def test_first_steps_alone_leave_no_page(tmp_path: Path) -> None:
     said = made.run("--steps", "extract", "--lang", "en")
     assert "could not be made" not in said
     assert not page_of(made).exists()
+
+
+def test_a_machine_may_do_without(project: Project, tmp_path: Path) -> None:
+    subprocess.run(["cp", "-a", project.folder, tmp_path / "copy"], check=True)
+    plain = Project(tmp_path / "copy").plain()
+    assert page_of(plain).exists()
+    said = plain.run("--lang", "en", "--force", "evaluate", "predict")
+    # The page that was there told of other results.
+    assert not page_of(plain).exists()
+    assert "report_dev" not in said
+    figures = {path.name for path in (plain.folder / "reports" / "figures_dev").iterdir()}
+    assert figures == {"confusion_matrix.png", "roc_curve.png", "feature_importance.png"}
+    assert plain.vigie("report").returncode == 0
+    assert page_of(plain).exists()

@@ -47,7 +47,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path, data: Path) -> Project:
-    made = Project(tmp_path / "un projet à nous")
+    made = Project(tmp_path / "un projet à nous").plain()
     shutil.copytree(data, made.raw)
     return made
 

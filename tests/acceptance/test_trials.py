@@ -23,7 +23,7 @@ STEPS = ("--steps", "extract", "transform", "features", "train", "evaluate")
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = Project(tmp_path_factory.mktemp("trials") / "project")
+    made = Project(tmp_path_factory.mktemp("trials") / "project").plain()
     made.environ |= FEWER
     done = made.vigie("sample", "--enrolments", "1500", "--out", str(made.raw))
     assert done.returncode == 0, done.stderr
@@ -132,7 +132,7 @@ def test_days_out_of_range_and_a_lock_that_is_held(project: Project) -> None:
 
 
 def test_a_data_set_without_days_is_not_swept_but_its_kinds_are_compared(tmp_path: Path) -> None:
-    project = Project(tmp_path / "p")
+    project = Project(tmp_path / "p").plain()
     file = tmp_path / "rows.csv"
     rows = (f"{n},{n % 7},{n * 7 % 11},{'bad' if n % 7 > 3 else 'good'}" for n in range(300))
     file.write_text("\n".join(["id,x,z,y", *rows]) + "\n", "utf-8")

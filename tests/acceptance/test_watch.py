@@ -27,7 +27,7 @@ def students(count: int, *, seed: int, outcome: bool, shift: int = 0, city: str 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    made = Project(tmp_path / "project")
+    made = Project(tmp_path / "project").plain()
     file = tmp_path / "students.csv"
     file.write_text(students(900, seed=1, outcome=True), "utf-8")
     done = made.vigie("init", str(file), "--target", "result", "--positive", "fail", "--id", "id")

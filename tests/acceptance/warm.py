@@ -136,7 +136,9 @@ def run(
 def _is_warm(environ: Mapping[str, str]) -> bool:
     if os.environ.get("VIGIE_TESTS_WARM") == "no":
         return False
-    return _at_start(environ) == _at_start(_own_environment())
+    # Other code than this checkout's is not in memory.
+    own_code = environ["PYTHONPATH"].split(os.pathsep)[0] == str(ROOT)
+    return own_code and _at_start(environ) == _at_start(_own_environment())
 
 
 def _at_start(environ: Mapping[str, str]) -> dict[str, str]:

@@ -126,7 +126,7 @@ def pipeline_steps(mode: str, engine: str = "duckdb") -> tuple[Step, ...]:
             run=evaluate.run,
             inputs=("scores", "model_metadata", "features_metadata", "keys", "published"),
             outputs=("metrics", "figures", "model_card"),
-            params=(*THRESHOLD, "evaluation.recall_margin", "seed", "lang"),
+            params=(*THRESHOLD, "evaluation.recall_margin", "report.figures", "seed", "lang"),
             libraries=("scikit-learn", "numpy", "matplotlib"),
         ),
         Step(

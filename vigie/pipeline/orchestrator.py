@@ -691,6 +691,10 @@ class Session:
         pages, started = self._pages(), time.perf_counter()
         if not anew and pages.is_up_to_date():
             return
+        if not self.settings.get("report.page"):
+            # One that tells of other results than those beside it is worse than none.
+            pages.path.unlink(missing_ok=True)
+            return
         try:
             with self.console.progress(_("writing the report"), None):
                 pages.make()

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 160
+# Those of the guide.
+BASIC_FIGURE_NAMES = ("confusion_matrix.png", "roc_curve.png", "feature_importance.png")
 FIGURE_NAMES = (
-    "confusion_matrix.png",
-    "roc_curve.png",
-    "feature_importance.png",
+    *BASIC_FIGURE_NAMES,
     "calibration.png",
     "capacity.png",
     "precision_recall.png",
@@ -135,6 +135,7 @@ def write_figures(
     by_shuffling: bool = False,
     losses: Sequence[Importance] = (),
     class_names: tuple[str, str] | None = None,
+    basic: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> None:
     """Draw ``FIGURE_NAMES`` into `folder`; the same values give the same bytes.
@@ -151,14 +152,21 @@ def write_figures(
         These losses, for the figure of their own; it isn't drawn without.
     class_names
         Not at risk and at risk in the reader's language; "not at risk", "at risk" by default.
+    basic
+        Draw ``BASIC_FIGURE_NAMES`` only.
     progress
         Called with the share (0 to 1) of the figures that are drawn.
     """
     context = contextvars.copy_context()
     fitted = None if by_shuffling else labelled_rows
-    context.run(
-        _write, folder, evaluation, importances, text, fitted, losses, class_names, progress
-    )
+    figures = context.run(_figures, evaluation, importances, text, fitted, losses, class_names)
+    if basic:
+        figures = {name: figures[name] for name in BASIC_FIGURE_NAMES}
+    with figure_style():
+        for number, (name, draw) in enumerate(figures.items(), start=1):
+            save_figure(context.run(draw), folder / name)
+            if progress is not None:
+                progress(number / len(figures))
 
 
 def importances_in_language(
@@ -191,16 +199,15 @@ def importances_in_language(
     return sorted(bars, key=lambda bar: -bar.mean)[:top]
 
 
-def _write(
-    folder: Path,
+def _figures(
     evaluation: Mapping[str, Any],
     importances: Sequence[Importance],
     text: FigureText,
     labelled_rows: int | None,
     losses: Sequence[Importance],
     class_names: tuple[str, str] | None,
-    progress: Callable[[float], None] | None,
-) -> None:
+) -> dict[str, Callable[[], Figure]]:
+    """Return what draws each figure, by its file's name."""
     from vigie.report.acting_figures import (
         calibration_figure,
         capacity_figure,
@@ -225,11 +232,7 @@ def _write(
         figures["permutation_importance.png"] = lambda: _feature_importance(
             losses, judged, text, losses=True
         )
-    with figure_style():
-        for number, (name, draw) in enumerate(figures.items(), start=1):
-            save_figure(draw(), folder / name)
-            if progress is not None:
-                progress(number / len(figures))
+    return figures
 
 
 def figure_style() -> AbstractContextManager[None]:

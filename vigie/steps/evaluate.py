@@ -260,6 +260,7 @@ def _draw(
             labelled_rows=metadata["counts"]["labelled"],
             by_shuffling=not metadata["importances"],
             losses=importances_in_language({**described, "importances": []}, language),
+            basic=context.param("report.figures") == "basic",
             progress=progress,
         )
 

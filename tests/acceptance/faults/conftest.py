@@ -19,7 +19,13 @@ from tests.acceptance.faults.tally import PROPERTY, Tally
 from tests.acceptance.project import Project
 
 ENROLMENTS = 300
-SETTINGS = '[modes.dev]\nsample_size = "all"\nmodel_params.n_estimators = 5\n'
+SETTINGS = """\
+[modes.dev]
+sample_size = "all"
+model_params.n_estimators = 5
+[report]
+figures = "basic"
+"""
 # Two cut-offs, so that what is there before a run is not what it makes.
 VARIANTS = ("120", "180")
 MakeProject = Callable[..., Project]
