@@ -163,7 +163,7 @@ def _understood(
         return status, error, None
     if isinstance(error, VigieError):
         return error.exit_code, error, None
-    from vigie.pipeline.runner import storage_error
+    from vigie.pipeline.failures import storage_error
 
     return ExitCode.FAILURE, storage_error(error) or error, None
 

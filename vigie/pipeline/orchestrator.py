@@ -40,6 +40,7 @@ from vigie.paths import ProjectPaths, model_name
 from vigie.pipeline.artifacts import FileArtifact, FolderArtifact, HashCache, StatCache
 from vigie.pipeline.console import LOGGER, Console
 from vigie.pipeline.definition import LIBRARIES, NO_RESULT, pipeline_steps
+from vigie.pipeline.failures import error_text, storage_error
 from vigie.pipeline.fingerprint import CODE_CACHE_KIND, CodeReader, library_versions
 from vigie.pipeline.ledger import Ledger, Status
 from vigie.pipeline.lock import ProjectLock
@@ -47,14 +48,7 @@ from vigie.pipeline.next_steps import next_steps, state_after
 from vigie.pipeline.pages import ReportPages
 from vigie.pipeline.planner import Plan, Run
 from vigie.pipeline.record import RunRecord, read_git_state
-from vigie.pipeline.runner import (
-    Pipeline,
-    RunResult,
-    error_text,
-    make_plan,
-    run_plan,
-    storage_error,
-)
+from vigie.pipeline.runner import Pipeline, RunResult, make_plan, run_plan
 from vigie.pipeline.step import Artifact, Reporter, Step, StepContext
 from vigie.settings import LoadedSettings, find_project, load_settings
 from vigie.spark.files import is_url

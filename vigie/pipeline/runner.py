@@ -7,9 +7,7 @@ decision), runs the steps and writes the ledger. It prints nothing; a ``RunObser
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib
-import os
 import sys
 import threading
 import time
@@ -18,8 +16,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from vigie.errors import ArtifactMissing, ExitCode, VigieError
+from vigie.errors import VigieError
 from vigie.i18n import _
+from vigie.pipeline.failures import (
+    StepStopped,
+    blocked_error,
+    error_text,
+    is_interrupt,
+    storage_error,
+)
 from vigie.pipeline.fingerprint import Fingerprint, fingerprint, library_versions
 from vigie.pipeline.interrupt import Beside
 from vigie.pipeline.ledger import Ledger, Outcome, Status
@@ -29,7 +34,6 @@ from vigie.pipeline.reasons import Reason, UpToDate
 from vigie.pipeline.record import RunRecord
 from vigie.pipeline.step import Artifact, LaterReporter, Step, StepContext
 
-_NO_SPACE = os.strerror(errno.ENOSPC)
 # How long a thread waits for the interpreter while a step goes on beside another.
 SWITCH_SECONDS = 0.0002
 Versions = Callable[[Iterable[str]], Mapping[str, str | None]]
@@ -93,33 +97,6 @@ class RunObserver(Protocol):
     def step_stopped(self, index: int, count: int, step: Step, outcome: Outcome) -> None:
         """Hear that a step failed or was interrupted."""
         ...
-
-
-class StepStopped(Exception):
-    """A step did not end well.
-
-    Parameters
-    ----------
-    step
-        The step's name: the same command, or this step alone, resumes there.
-    status
-        Failed or interrupted.
-    cause
-        What stopped it: a ``VigieError`` to be shown as it is, or anything else (a defect).
-    """
-
-    def __init__(self, step: str, status: Status, cause: BaseException) -> None:
-        super().__init__(f"step {step} {status}: {type(cause).__name__}")
-        self.step = step
-        self.status = status
-        self.cause = cause
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """What the process should answer."""
-        if self.status == Status.INTERRUPTED:
-            return ExitCode.INTERRUPTED
-        return self.cause.exit_code if isinstance(self.cause, VigieError) else ExitCode.FAILURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +174,10 @@ def run_plan(
     if record is not None:
         record.plan_made(plan)
     if plan.blocked:
-        raise _close_as_failed(record, _blocked_error(plan.blocked))
+        raise _close_as_failed(record, blocked_error(plan.blocked))
     run = _Run(pipeline, run_id, make_context, observer, record, len(plan.decisions))
     runs = [one.step for one in plan.decisions if isinstance(one, Run)]
+    interval = sys.getswitchinterval()
     try:
         for index, planned in enumerate(plan.decisions, start=1):
             step = pipeline.step(planned.step)
@@ -209,6 +187,8 @@ def run_plan(
     except BaseException as error:
         run.let_go(error)
         raise
+    finally:
+        sys.setswitchinterval(interval)
     return RunResult(tuple(run.decisions), tuple(run.outcomes), tuple(run.warnings))
 
 
@@ -274,7 +254,7 @@ class _Run:
                 self.record.step_decided(decision)
         match decision:
             case Blocked():
-                raise _close_as_failed(self.record, _blocked_error([decision]))
+                raise _close_as_failed(self.record, blocked_error([decision]))
             case Skip(reasons=reasons):
                 self.observer.step_skipped(index, self.count, step, reasons)
             case Run(reasons=reasons):
@@ -298,14 +278,14 @@ class _Run:
         """
         reason = error
         for one in list(self.going_on):
-            if _is_interrupt(reason):
+            if is_interrupt(reason):
                 self._interrupt(one)
                 continue
             try:
                 self._join([one], closes_record=False)
             except BaseException as other:
                 # Its own failure has been told and kept; the run's error is the first one.
-                if _is_interrupt(other):
+                if is_interrupt(other):
                     reason = other
         if reason is not error:
             raise reason
@@ -501,41 +481,6 @@ class _Started:
     clock: float = field(default_factory=time.perf_counter)
 
 
-def _is_interrupt(error: BaseException) -> bool:
-    if isinstance(error, StepStopped):
-        return error.status == Status.INTERRUPTED
-    return not isinstance(error, Exception)
-
-
-def storage_error(error: BaseException) -> VigieError | None:
-    """Return what a full disk or a missing right means for people, if that is the cause."""
-    seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, VigieError):
-        if _NO_SPACE in str(seen):
-            # Of an engine that has exceptions of its own, DuckDB for one.
-            return _disk_full(None)
-        if isinstance(seen, OSError) and seen.errno is not None:
-            file = str(seen.filename) if seen.filename else None
-            if seen.errno in {errno.ENOSPC, errno.EDQUOT}:
-                return _disk_full(file)
-            if seen.errno in {errno.EACCES, errno.EROFS, errno.EPERM} and file:
-                return VigieError(
-                    _("The file may not be used: {reason}.").format(reason=seen.strerror),
-                    where=file,
-                    fix=_("Give yourself the right to it, then type the same command again."),
-                )
-        seen = seen.__cause__ or seen.__context__
-    return None
-
-
-def _disk_full(file: str | None) -> VigieError:
-    return VigieError(
-        _("There is no space left on the disk."),
-        where=file,
-        fix=_("Free some space, then type the same command again."),
-    )
-
-
 def _read_states(
     pipeline: Pipeline, names: Iterable[str], states: dict[str, str | None]
 ) -> dict[str, str | None]:
@@ -565,39 +510,7 @@ def _made(pipeline: Pipeline, step: Step) -> dict[str, str | None]:
     return states
 
 
-def _blocked_error(blocked: Sequence[Blocked]) -> ArtifactMissing:
-    """Return what to raise for the first step that can't run: one line for each maker."""
-    first = blocked[0]
-    missing: dict[str | None, list[str]] = {}
-    for reason in first.reasons:
-        missing.setdefault(reason.made_by, []).append(f"`{reason.name}`")
-    lines = [
-        _("step {step} makes {names}").format(step=maker, names=", ".join(names))
-        if maker
-        else _("nothing makes {names}").format(names=", ".join(names))
-        for maker, names in missing.items()
-    ]
-    makers = [reason.made_by for one in blocked for reason in one.reasons if reason.made_by]
-    return ArtifactMissing(
-        _("Step {step} cannot run: what it reads is not there.").format(step=first.step),
-        where="\n".join(lines),
-        fix=_("Leave --steps out, or name these steps as well: {steps}.").format(
-            steps=" ".join(dict.fromkeys(makers))
-        )
-        if makers
-        else None,
-    )
-
-
 def _close_as_failed(record: RunRecord | None, error: VigieError) -> VigieError:
     if record is not None:
         record.end(Status.FAILED, error=error_text(error))
     return error
-
-
-def error_text(error: BaseException) -> str:
-    """Return what may be kept: our own sentences, of foreign errors only the kind.
-
-    A database driver's message can hold the address it was given, password and all.
-    """
-    return error.what if isinstance(error, VigieError) else type(error).__name__

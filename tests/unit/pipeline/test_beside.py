@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,10 +15,11 @@ import pytest
 from tests.unit.pipeline.test_runner import Heard, Silent
 from vigie.errors import DataError, ExitCode
 from vigie.pipeline.artifacts import FileArtifact, atomic_write
+from vigie.pipeline.failures import StepStopped
 from vigie.pipeline.interrupt import Beside, run_interruptibly
 from vigie.pipeline.ledger import Ledger, Status
 from vigie.pipeline.record import RunRecord
-from vigie.pipeline.runner import Pipeline, RunResult, StepStopped, make_plan, run_plan
+from vigie.pipeline.runner import Pipeline, RunResult, make_plan, run_plan
 from vigie.pipeline.step import LaterReporter, Step, StepContext
 
 SECONDS = 20.0
@@ -139,6 +141,19 @@ def test_the_next_step_runs_while_it_goes_on(bench: Bench) -> None:
     assert bench.speech.said == ["two speaks", "nearly there"]
     bench.run()
     assert not any("started" in event for event in bench.heard.events)
+
+
+def test_the_interpreter_is_left_as_it_was(bench: Bench) -> None:
+    before, during = sys.getswitchinterval(), []
+
+    def two(context: StepContext) -> None:
+        during.append(sys.getswitchinterval())
+        copy(context)
+
+    bench.runs["two"] = two
+    bench.run()
+    assert during[0] < before
+    assert sys.getswitchinterval() == before
 
 
 def test_one_after_the_other_where_that_is_asked_for(bench: Bench) -> None:
