@@ -27,6 +27,7 @@ from vigie.dataset.spec import (
     Label,
     Lookup,
     Measure,
+    RankFeatures,
     Table,
 )
 from vigie.engine import quote_name
@@ -49,6 +50,7 @@ def default_features(dataset: Dataset) -> tuple[FeatureGroup, ...]:
         if group.name not in taken:
             made.append(group)
             taken.add(group.name)
+    made.extend(_ranks(dataset, made))
     return tuple(made)
 
 
@@ -130,6 +132,21 @@ def _age_sql(dataset: Dataset, name: str, column: Column) -> str:
         return f"date_diff('day', DATE '2000-01-01', {date})"
     end = f"CAST({CUTOFF} AS DATE)"
     return f"CASE WHEN {date} <= {end} THEN date_diff('day', {date}, {end}) END"
+
+
+# --- beside others ----------------------------------------------------------------------------
+
+
+def _ranks(dataset: Dataset, made: Iterable[FeatureGroup]) -> Iterator[RankFeatures]:
+    """Yield where each row stands among those of the same course, shop or year.
+
+    What is usual differs from one to the next: a rank carries over where a number does not.
+    """
+    within = tuple(name for name in dataset.cohort.key if _is_category(dataset, name))
+    of = tuple(f"{one.name}_*" for one in made if isinstance(one, EventFeatures | ExpectedFeatures))
+    if within and of:
+        label = Label(en="rank beside others", fr="rang parmi les autres")
+        yield RankFeatures(kind="rank", name="rank", label=label, within=within, of=of)
 
 
 # --- events -----------------------------------------------------------------------------------

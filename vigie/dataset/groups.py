@@ -179,7 +179,7 @@ class RankFeatures(Declared):
     within: tuple[str, ...]
     """Columns of the cohort that make the groups."""
     of: tuple[str, ...]
-    """Names of the features that are ranked."""
+    """Names of the features that are ranked; ``clicks_*`` is all whose names begin so."""
 
 
 class RatioFeature(Declared):

@@ -7,8 +7,9 @@ cannot leak. Each cohort row is known by its ``cohort_id``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from vigie.dataset.spec import (
@@ -700,6 +701,22 @@ def _expected_feature(
     )
 
 
+def _ranked(group: RankFeatures, known: Collection[str]) -> list[str]:
+    """Return the features to rank, each once, in the order of the declaration."""
+    found: list[str] = []
+    for pattern in group.of:
+        names = [name for name in known if fnmatchcase(name, pattern)]
+        if not names:
+            raise DeclarationError(
+                _("features.{group}: there is no feature {name!r} to rank.").format(
+                    group=group.name, name=pattern
+                ),
+                where=f"features.{group.name}.of",
+            )
+        found += names
+    return list(dict.fromkeys(found))
+
+
 def _late_feature(
     group: RankFeatures | RatioFeature, wide: ibis.Table, features: list[Feature]
 ) -> tuple[ibis.Table, list[Feature]]:
@@ -713,14 +730,7 @@ def _late_feature(
     known = {feature.name: feature for feature in features}
     more: list[Feature] = []
     columns: dict[str, Any] = {}
-    for name in group.of:
-        if name not in known:
-            raise DeclarationError(
-                _("features.{group}: there is no feature {name!r} to rank.").format(
-                    group=group.name, name=name
-                ),
-                where=f"features.{group.name}.of",
-            )
+    for name in _ranked(group, known):
         # Rows without the value are ranked apart (they must not shift the others), then blanked.
         # Sums of fractions depend on their order in the last digits: ties must not.
         value = wide[name].cast("float32") if wide[name].type().is_floating() else wide[name]

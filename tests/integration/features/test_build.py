@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.data.test_transform import transform
 from tests.tiny_oulad import TinyOulad, registration, student, submission, visit, work
-from vigie.dataset.spec import Dataset
+from vigie.dataset.spec import Dataset, RankFeatures
 from vigie.engine import open_engine, read_parquet
 from vigie.features.build import build_features
 
@@ -129,6 +129,20 @@ def test_ranks_leave_out_whoever_has_no_value(
     ]
     ranks = [row["work_score_mean_rank"] for row in build(tiny_oulad, oulad, tmp_path)]
     assert ranks == [0, 0.5, 1, None]
+
+
+def test_ranks_of_all_that_begin_so(tmp_path: Path, oulad: Dataset, tiny_oulad: TinyOulad) -> None:
+    groups = [
+        one.model_copy(update={"of": ("submissions_*", "submissions_count")})
+        if isinstance(one, RankFeatures)
+        else one
+        for one in oulad.features
+    ]
+    some = oulad.model_copy(update={"features": tuple(groups)})
+    [row, *_more] = build(tiny_oulad, some, tmp_path)
+    assert [name for name in row if name.endswith("_rank")] == [
+        "submissions_count_rank", "submissions_days_since_last_rank",
+    ]  # fmt: skip
 
 
 def _same(one: list[Values], other: list[Values]) -> bool:

@@ -11,6 +11,7 @@ from vigie.dataset.spec import (
     Dataset,
     EventFeatures,
     ExpectedFeatures,
+    RankFeatures,
 )
 
 
@@ -56,3 +57,12 @@ def test_tables_with_clocks_and_what_was_due_are_found() -> None:
     handed_in = groups["student_assessment"]
     assert isinstance(handed_in, EventFeatures)
     assert handed_in.lookups[0].columns[:2] == ("code_module", "code_presentation")
+
+
+def test_rows_are_ranked_among_those_of_the_same_course() -> None:
+    ranks = without_features("oulad").features[-1]
+    assert isinstance(ranks, RankFeatures)
+    assert ranks.within == ("code_module", "code_presentation")
+    assert set(ranks.of) == {"student_vle_*", "student_assessment_*", "assessments_due_*"}
+    # A customer's key says nothing of who is beside him.
+    assert not any(isinstance(one, RankFeatures) for one in without_features("shop").features)
