@@ -53,22 +53,21 @@ def permutation_importance(
     rows = np.sort(rng.permutation(len(X))[:MAX_ROWS])
     X, labels = X[rows], labels[rows]  # noqa: N806
     orders = [rng.permutation(len(X)) for _repeat in range(REPEATS)]
-    whole = _auc(model, X, labels)
+    whole = _auc(risk_scores(model, X), labels)
     count = int(topics.max()) + 1
 
     def losses(topic: int) -> list[float]:
         columns = np.flatnonzero(topics == topic)
-        found = []
-        for order in orders:
-            shuffled = X.copy()
-            shuffled[:, columns] = X[np.ix_(order, columns)]
-            found.append(whole - _auc(model, shuffled, labels))
-        return found
+        # All shuffles at once: half of what it takes goes by calls and not by rows.
+        shuffled = np.tile(X, (REPEATS, 1))
+        shuffled[:, columns] = X[np.ix_(np.concatenate(orders), columns)]
+        scores = risk_scores(model, shuffled).reshape(REPEATS, len(X))
+        return [whole - _auc(one, labels) for one in scores]
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
         return np.array(list(pool.map(losses, range(count))))
 
 
-def _auc(model: Any, X: npt.NDArray[np.float32], labels: npt.NDArray[Any]) -> float:  # noqa: N803
-    value = point_metrics(risk_scores(model, X), labels, 0.5)["roc_auc"]
+def _auc(scores: FloatArray, labels: npt.NDArray[Any]) -> float:
+    value = point_metrics(scores, labels, 0.5)["roc_auc"]
     return float("nan") if value is None else value
