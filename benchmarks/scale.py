@@ -148,10 +148,10 @@ def as_markdown(found: list[Grown], memory_limit: str) -> str:
         *(one.row(max(measured, key=lambda other: other.scale)) for one in found),
         "",
         (
-            "The guide's approach is one Random Forest with its cross-validation on the rows that it "
-            "learnt from, and one table of them in the database; vigie puts all seven tables there "
-            "with keys and indexes, and fits five folds, the model that is judged and the one that "
-            "is kept, of 200 trees each."
+            "The guide's approach is one Random Forest with its cross-validation on the rows "
+            "that it learnt from, and one table of them in the database; vigie puts all seven "
+            "tables there with keys and indexes, and fits five folds, the model that is "
+            "judged and the one that is kept, of 200 trees each."
         ),
     ]
     return "\n".join(lines) + "\n"
