@@ -20,7 +20,7 @@ run: setup
 	$(BIN)/python -m src.pipeline.orchestrator --mode dev
 
 test: setup-dev
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # Kills at random moments and every other fault, far more of them than `make test` has time for.
 faults: setup-dev
