@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,14 @@ def find_project(start: Path) -> Path:
         if (folder / CONFIG_NAME).is_file():
             return folder
     return start
+
+
+def project_option(project: Path) -> str:
+    """Return what a command typed here needs to find the project; nothing where it does anyway."""
+    here = Path.cwd()
+    if find_project(here).resolve() == project.resolve():
+        return ""
+    return f" --project {shlex.quote(os.path.relpath(project, here))}"
 
 
 def load_settings(

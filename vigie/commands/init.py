@@ -77,6 +77,8 @@ def init(
             where="vigie init",
             fix=_("Name one or several CSV files: vigie init customers.csv orders.csv"),
         )
+    from vigie.settings import project_option
+
     root = find_root(project, lang)
     declaration = root / DECLARATION
     if declaration.exists() and not replace:
@@ -104,7 +106,7 @@ def init(
         _tell(made, brought[0])
     for path in (*brought, declaration, settings):
         print(_("written: {path}").format(path=path.relative_to(root)))
-    print(_("Next: vigie run"))
+    print(_("Next: {command}").format(command=f"vigie run{project_option(root)}"))
     return ExitCode.OK
 
 

@@ -11,6 +11,7 @@ from vigie.i18n import _
 from vigie.names import STEP_NAMES
 from vigie.paths import ProjectPaths
 from vigie.pipeline.runner import RunResult
+from vigie.settings import project_option
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class RunState:
         How many of the scored rows have no outcome yet.
     prod_has_run
         Whether prod has made predictions before.
+    option
+        What commands need to find the project from here, such as `` --project students``.
     """
 
     mode: str
@@ -51,6 +54,7 @@ class RunState:
     turned_down: bool = False
     without_outcome: int = 0
     prod_has_run: bool = False
+    option: str = ""
 
 
 def next_steps(state: RunState) -> tuple[str, ...]:
@@ -59,7 +63,7 @@ def next_steps(state: RunState) -> tuple[str, ...]:
 
 
 def _next_steps(state: RunState) -> Iterator[str]:
-    again = f"vigie run --mode {state.mode}"
+    again = f"vigie run --mode {state.mode}{state.option}"
     if "predict" in state.steps:
         if state.report:
             yield _("read the report: {path}").format(path=state.report)
@@ -67,23 +71,31 @@ def _next_steps(state: RunState) -> Iterator[str]:
             yield _("open {path}: the likeliest come first").format(path=state.predictions)
     if state.warnings:
         yield _("look at what was warned of (⚠️  above): {command}").format(
-            command="vigie runs show"
+            command=f"vigie runs show{state.option}"
         )
     if state.quarantine:
         yield _("see which rows were set aside, and why: {path}").format(path=state.quarantine)
     if state.turned_down:
-        yield _("compare the models: {command}").format(command=f"vigie models --mode {state.mode}")
+        yield _("compare the models: {command}").format(
+            command=f"vigie models --mode {state.mode}{state.option}"
+        )
     if "predict" not in state.steps:
         later = STEP_NAMES[STEP_NAMES.index(state.steps[-1]) + 1 :]
         yield _("go on with {steps}: {command}").format(steps=", ".join(later), command=again)
     elif state.generated:
         yield _("put your own data into {folder}/ ({oulad}), or begin with any CSV: {init}").format(
-            folder=state.raw_dir, oulad="vigie fetch oulad", init="vigie init FILE.csv"
+            folder=state.raw_dir,
+            oulad=f"vigie fetch oulad{state.option}",
+            init=f"vigie init FILE.csv{state.option}",
         )
     elif state.mode == "dev":
-        yield _("make sure that nothing knows the future: {command}").format(command="vigie audit")
+        yield _("make sure that nothing knows the future: {command}").format(
+            command=f"vigie audit{state.option}"
+        )
         if not state.prod_has_run:
-            yield _("then take everything: {command}").format(command="vigie run --mode prod")
+            yield _("then take everything: {command}").format(
+                command=f"vigie run --mode prod{state.option}"
+            )
     elif state.without_outcome:
         yield _(
             "when the outcomes of the {count} rows without one are known, put them into {folder}/ "
@@ -115,6 +127,7 @@ def state_after(
         turned_down=not challenge.get("taken", True),
         without_outcome=_without_outcome(paths.report("predictions", "_metadata.json")),
         prod_has_run=replace(paths, mode="prod").report("predictions", ".csv").exists(),
+        option=project_option(paths.project),
     )
 
 

@@ -47,6 +47,21 @@ def test_the_nearest_thing_comes_first(state: RunState, said: list[str]) -> None
         assert expected in line
 
 
+def test_commands_find_the_project_from_where_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "my project"
+    project.mkdir()
+    (project / "vigie.toml").write_text("", "utf-8")
+    monkeypatch.chdir(project)
+    result = RunResult((), (), ())
+    here = state_after(ProjectPaths(project, "dev"), STEP_NAMES, result, generated=False)
+    assert next_steps(here)[0].endswith(": vigie audit")
+    monkeypatch.chdir(tmp_path)
+    there = state_after(ProjectPaths(project, "dev"), STEP_NAMES, result, generated=False)
+    assert next_steps(there)[0].endswith(": vigie audit --project 'my project'")
+
+
 def test_the_state_is_read_from_what_lies_there(tmp_path: Path) -> None:
     paths = ProjectPaths(tmp_path, "prod")
     predictions = paths.report("predictions", ".csv")
