@@ -39,6 +39,11 @@ class Division:
         """The rows of each fold."""
         return [self.earlier[self.folds == fold] for fold in range(int(self.folds.max()) + 1)]
 
+    @property
+    def others(self) -> list[IntArray]:
+        """What each fold's model learns from: the rows outside the hold-out and the fold."""
+        return [self.earlier[self.folds != fold] for fold in range(int(self.folds.max()) + 1)]
+
     def sha256(self) -> str:
         """Return a digest of which row is where: two with the same one share all folds."""
         digest = hashlib.sha256()

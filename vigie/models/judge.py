@@ -76,7 +76,7 @@ def judge(
     """
     split = division.split
     own = [*division.members, split.holdout_rows]
-    learnt = [np.setdiff1d(division.earlier, rows) for rows in own[:-1]] + [split.train_rows]
+    learnt = [*division.others, split.train_rows]
     raw = np.full(len(labels), np.nan)
     started, seen = time.perf_counter(), np.empty(0)
     for number, (rows, others) in enumerate(zip(own, learnt, strict=True), start=1):

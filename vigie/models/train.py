@@ -293,9 +293,7 @@ def train_model(
         topics = np.arange(X.shape[1])
     fitting = _Fitting(X, labels, kind, params, seed, threads, topics, progress)
     members = division.members
-    learnt = {
-        f"fold {number + 1}": np.setdiff1d(earlier, rows) for number, rows in enumerate(members)
-    }
+    learnt = {f"fold {number}": rows for number, rows in enumerate(division.others, start=1)}
     models = fitting.fit(
         {"evaluated": split.train_rows, **learnt, "final": labelled},
         workers or InProcess(threads),
