@@ -395,6 +395,13 @@ class Session:
     def _threads(self) -> int:
         return self.settings.get("engine.threads") or os.cpu_count() or 1
 
+    def _memory_limit(self) -> str:
+        """Return what the engine may use, in DuckDB's form."""
+        from vigie.memory import default_engine_bytes
+
+        limit: str | None = self.settings.get("engine.memory_limit")
+        return limit or f"{default_engine_bytes() // 10**6}MB"
+
     def check(self, steps: Sequence[str]) -> list[Finding]:
         """Answer the production checklist for a run of `steps`."""
         context = CheckContext(
@@ -481,7 +488,7 @@ class Session:
         return SparkOptions(
             master=self.settings.get("engine.spark_master"),
             threads=self._threads(),
-            memory=self.settings.get("engine.memory_limit") or default_limit(),
+            memory=self._memory_limit(),
             log=self.paths.spark_log,
             scratch=self.paths.state / "spill",
         )
@@ -597,7 +604,7 @@ class Session:
             "dataset": self.dataset,
             "threads": self._threads(),
             "place": self._place(),
-            "memory_limit": self.settings.get("engine.memory_limit") or default_limit(),
+            "memory_limit": self._memory_limit(),
             "spill": self.paths.state / "spill",
             "quarantine": self.paths.quarantine,
             "model_versions": self.paths.model_versions,
@@ -750,13 +757,6 @@ def _present_fingerprint(pipeline: Pipeline, step: Step) -> str:
     states = {name: pipeline.artifacts[name].state() for name in step.inputs}
     libraries = pipeline.libraries(step.libraries)
     return fingerprint(step, pipeline.values, pipeline.code(step), libraries, states).digest
-
-
-def default_limit() -> str:
-    """Return the engine's memory limit where none is set, in DuckDB's form."""
-    from vigie.memory import default_engine_bytes
-
-    return f"{default_engine_bytes() // 10**6}MB"
 
 
 def start_log(path: Path) -> int:
