@@ -70,6 +70,7 @@ def init(
         Show the traceback of an error.
     """
     from vigie.infer.declare import Wishes, declare_file, declare_files
+    from vigie.settings import project_option
 
     if not files:
         raise UsageError(
@@ -77,8 +78,6 @@ def init(
             where="vigie init",
             fix=_("Name one or several CSV files: vigie init customers.csv orders.csv"),
         )
-    from vigie.settings import project_option
-
     root = find_root(project, lang)
     declaration = root / DECLARATION
     if declaration.exists() and not replace:

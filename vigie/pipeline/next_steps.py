@@ -56,6 +56,10 @@ class RunState:
     prod_has_run: bool = False
     option: str = ""
 
+    def command(self, words: str) -> str:
+        """Return a command of vigie as it is to be typed here."""
+        return f"vigie {words}{self.option}"
+
 
 def next_steps(state: RunState) -> tuple[str, ...]:
     """Return what to do next, the nearest thing first; each is one line."""
@@ -63,7 +67,7 @@ def next_steps(state: RunState) -> tuple[str, ...]:
 
 
 def _next_steps(state: RunState) -> Iterator[str]:
-    again = f"vigie run --mode {state.mode}{state.option}"
+    again = state.command(f"run --mode {state.mode}")
     if "predict" in state.steps:
         if state.report:
             yield _("read the report: {path}").format(path=state.report)
@@ -71,13 +75,13 @@ def _next_steps(state: RunState) -> Iterator[str]:
             yield _("open {path}: the likeliest come first").format(path=state.predictions)
     if state.warnings:
         yield _("look at what was warned of (⚠️  above): {command}").format(
-            command=f"vigie runs show{state.option}"
+            command=state.command("runs show")
         )
     if state.quarantine:
         yield _("see which rows were set aside, and why: {path}").format(path=state.quarantine)
     if state.turned_down:
         yield _("compare the models: {command}").format(
-            command=f"vigie models --mode {state.mode}{state.option}"
+            command=state.command(f"models --mode {state.mode}")
         )
     if "predict" not in state.steps:
         later = STEP_NAMES[STEP_NAMES.index(state.steps[-1]) + 1 :]
@@ -85,16 +89,16 @@ def _next_steps(state: RunState) -> Iterator[str]:
     elif state.generated:
         yield _("put your own data into {folder}/ ({oulad}), or begin with any CSV: {init}").format(
             folder=state.raw_dir,
-            oulad=f"vigie fetch oulad{state.option}",
-            init=f"vigie init FILE.csv{state.option}",
+            oulad=state.command("fetch oulad"),
+            init=state.command("init FILE.csv"),
         )
     elif state.mode == "dev":
         yield _("make sure that nothing knows the future: {command}").format(
-            command=f"vigie audit{state.option}"
+            command=state.command("audit")
         )
         if not state.prod_has_run:
             yield _("then take everything: {command}").format(
-                command=f"vigie run --mode prod{state.option}"
+                command=state.command("run --mode prod")
             )
     elif state.without_outcome:
         yield _(
