@@ -82,14 +82,19 @@ def console_script() -> None:
 def leave(code: int) -> NoReturn:
     """End the process; after Ctrl-C without waiting for what libraries still do in threads."""
     if code == ExitCode.INTERRUPTED:
-        import logging
-
-        logging.shutdown()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
+        end_now(code)
     sys.exit(code)
+
+
+def end_now(code: int) -> NoReturn:
+    """End the process with all that was said and logged, and wait for nothing else."""
+    import logging
+
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _language_asked(arguments: Sequence[str]) -> str:

@@ -15,7 +15,6 @@ import contextlib
 import faulthandler
 import importlib
 import json
-import logging
 import os
 import pkgutil
 import select
@@ -232,14 +231,12 @@ def _become(asked: Mapping[str, Any]) -> None:
 
 def _end(code: int) -> NoReturn:
     """End the process as Python does, but for what libraries do in C for threads of before."""
+    from vigie.cli import end_now
+
     if code != ExitCode.INTERRUPTED:
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
+    end_now(code)
 
 
 def _import_everything() -> None:
