@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from vigie.i18n import _
@@ -38,19 +37,6 @@ def evaluation() -> dict:
 def text(language: str = "en", *, generated: bool = False, **more) -> FigureText:
     values = {"cutoff_days": 90, "split": {"holdout_periods": ["2014"]}} | more
     return FigureText(language=language, generated=generated, **values)
-
-
-@pytest.fixture
-def drawn(monkeypatch) -> list[Figure]:
-    figures: list[Figure] = []
-    original = FigureCanvasAgg.print_png
-
-    def print_png(self, *arguments, **values):
-        original(self, *arguments, **values)
-        figures.append(self.figure)
-
-    monkeypatch.setattr(FigureCanvasAgg, "print_png", print_png)
-    return figures
 
 
 def words(figure: Figure) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -36,19 +35,6 @@ def point(day: int, auc: float | None, everybody: float | None = None) -> dict[s
 
 def document(*points: dict[str, Any], generated: bool = False) -> dict[str, Any]:
     return {"kind": "random_forest", "generated": generated, "points": list(points)}
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    figures: list[Figure] = []
-    original = FigureCanvasAgg.print_png
-
-    def print_png(self: Any, *arguments: Any, **values: Any) -> None:
-        original(self, *arguments, **values)
-        figures.append(self.figure)
-
-    monkeypatch.setattr(FigureCanvasAgg, "print_png", print_png)
-    return figures
 
 
 def words(figure: Figure) -> str:
