@@ -37,9 +37,9 @@ POLL_SECONDS = 0.003
 MESSAGE_BYTES = 150_000
 # What a run imports while it works.
 LIBRARIES = (
-    "adbc_driver_postgresql.dbapi", "duckdb", "ibis.backends.duckdb", "jinja2", "joblib",
+    "duckdb", "ibis.backends.duckdb", "jinja2", "joblib",
     "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.figure",
-    "matplotlib.patheffects", "pandas", "psycopg", "pyarrow.compute", "pyarrow.dataset",
+    "matplotlib.patheffects", "pandas", "pgpq", "psycopg", "pyarrow.compute", "pyarrow.dataset",
     "pyarrow.parquet", "rich.console", "scipy.stats", "sklearn.calibration", "sklearn.ensemble",
     "sklearn.inspection", "sklearn.isotonic", "sklearn.linear_model", "sklearn.metrics",
     "sklearn.model_selection", "sklearn.pipeline",

@@ -195,10 +195,11 @@ def _load_once(
     run: Mapping[str, Any],
     watch: Watch,
 ) -> str:
-    import adbc_driver_postgresql.dbapi as adbc
+    import psycopg
 
     with watch.phase("connect", _("connecting")):
-        connection = adbc.connect(conninfo(address, "vigie load"), autocommit=False)
+        # Nothing is prepared: a pooler between us and the server may not know of it.
+        connection = psycopg.connect(conninfo(address, "vigie load"), prepare_threshold=None)
     watch.interrupt.connection = connection
     try:
         transaction = Transaction(connection, schema, record, watch)
@@ -217,7 +218,7 @@ def _load_once(
 def conninfo(
     address: DatabaseAddress, application: str, *, connect_timeout: int = CONNECT_TIMEOUT_SECONDS
 ) -> str:
-    """Return what both drivers connect with."""
+    """Return what a connection of the load is made with."""
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
     given: dict[str, Any] = dict(conninfo_to_dict(address.url()))

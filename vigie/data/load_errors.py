@@ -30,6 +30,8 @@ UNREACHABLE = (
 LOST = (
     "closed the connection",
     "no connection to the server",
+    "the connection is lost",
+    "the connection is closed",
     "connection not open",
     "broken pipe",
     "connection reset",
@@ -41,9 +43,7 @@ LOST = (
 )
 DEPENDENT_OBJECTS = "2BP01"
 LOCK_TIMEOUT = "55P03"
-_STATE = re.compile(r"SQLSTATE: ([0-9A-Z]{5})")
 _MESSAGE = re.compile(r"(?:ERROR|FATAL|PANIC):\s+(.*?)(?:\n|$)")
-_DETAIL = re.compile(r"DETAIL:\s+(.*?)(?:\n[A-Z]+:|\. SQLSTATE|$)", re.DOTALL)
 
 
 class Interference(Exception):
@@ -52,7 +52,7 @@ class Interference(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a driver reported, whichever driver it was."""
+    """What the driver reported."""
 
     message: str
     state: str | None = None
@@ -74,10 +74,9 @@ class Failure:
 
 
 def read_failure(error: BaseException) -> Failure:
-    """Return what an exception of ADBC or psycopg says."""
+    """Return what an exception of psycopg says."""
     if isinstance(error, Interference):
         return Failure(str(error), state="40001")
-    text = str(error).strip()
     state = getattr(error, "sqlstate", None)
     diagnosis = getattr(error, "diag", None)
     if diagnosis is not None and diagnosis.message_primary:
@@ -88,31 +87,15 @@ def read_failure(error: BaseException) -> Failure:
             diagnosis.table_name,
             diagnosis.constraint_name,
         )
-    fields = _adbc_fields(getattr(error, "details", None) or ())
-    found = _STATE.search(text)
-    message, detail = _MESSAGE.search(text), _DETAIL.search(text)
-    return Failure(
-        fields.get("MESSAGE_PRIMARY") or (message.group(1) if message else text),
-        state or (found.group(1) if found else None),
-        fields.get("MESSAGE_DETAIL") or (detail.group(1).strip() if detail else None),
-        fields.get("TABLE_NAME"),
-        fields.get("CONSTRAINT_NAME"),
-    )
-
-
-def _adbc_fields(details: Any) -> dict[str, str]:
-    fields = {}
-    for key, value in details:
-        name = key.decode(errors="replace") if isinstance(key, bytes) else str(key)
-        text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-        fields[name.removeprefix("PG_DIAG_")] = text
-    return fields
+    # A refused connection says all in one text.
+    text = str(error).strip()
+    message = _MESSAGE.search(text)
+    return Failure(message.group(1) if message else text, state)
 
 
 def is_driver_error(error: BaseException) -> bool:
-    """Whether ADBC's or psycopg's own error classes made `error`."""
-    modules = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
-    return bool(modules & {"adbc_driver_manager", "psycopg"})
+    """Whether psycopg's own error classes made `error`."""
+    return any(kind.__module__.partition(".")[0] == "psycopg" for kind in type(error).__mro__)
 
 
 def as_database_error(

@@ -7,6 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 
+# Where the server doesn't take the request in this time, it notices the lost connection later.
+CANCEL_SECONDS = 5.0
+
+
 class LoadInterrupted(Exception):
     """The load was told to stop; never leaves this thread's load."""
 
@@ -27,7 +31,7 @@ class Interrupt:
         """Ask for a stop, and cancel what the server is doing for the load."""
         self._requested.set()
         with suppress(Exception):
-            self.connection.adbc_cancel()
+            self.connection.cancel_safe(timeout=CANCEL_SECONDS)
 
     def wait(self, seconds: float) -> None:
         """Sleep, or wake up where a stop is asked for."""

@@ -11,10 +11,9 @@ from vigie.data.load_plan import TablePlan
 
 # What is read, and written by one COPY, at a time.
 CHUNK_ROWS = 131_072
-# What is sent at a time. The driver turns a batch into COPY's form, then writes it to the socket;
-# what fits into the socket's buffer is sent at once, and the server reads it while the next batch
-# is made. With larger ones they wait for each other: 10.66 M rows took 16 s instead of 10.
-SENT_BYTES = 40_000
+# What is brought into COPY's form at a time. The size hardly matters (10.66 M rows: 9.9 s by
+# 40 kB, 9.9 by 1 MB, 9.5 by 6 MB); a stop is noticed in between, and long texts take no more memory.
+SENT_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +25,21 @@ class Source:
     open_chunks: Callable[[], Iterator[Any]]
 
 
-def small_batches(chunk: Any) -> Any:
-    """Return a ``pyarrow.RecordBatchReader`` over an Arrow table, about ``SENT_BYTES`` each.
+def copy_bytes(plan: TablePlan, chunks: Iterable[Any]) -> Iterator[tuple[bytes, int]]:
+    """Yield the rows as COPY's binary form wants them, piece by piece, with how many rows each has.
 
-    The driver reads it without Python: a generator would have to wait for the interpreter
-    10,000 times while another step is at work beside the load.
+    pgpq writes them in a sixth of the processor time that ADBC's driver takes (10.66 M rows: 1.3
+    and 8.2 s), which counts while other steps are at work beside the load.
     """
-    rows = max(1, SENT_BYTES * chunk.num_rows // max(1, chunk.nbytes))
-    return chunk.to_reader(max_chunksize=rows)
+    import pgpq
+
+    encoder = pgpq.ArrowToPostgresBinaryEncoder(arrow_schema(plan))
+    yield encoder.write_header(), 0
+    for chunk in chunks:
+        rows = max(1, SENT_BYTES * chunk.num_rows // max(1, chunk.nbytes))
+        for batch in chunk.to_batches(max_chunksize=rows):
+            yield encoder.write_batch(batch), batch.num_rows
+    yield encoder.finish(), 0
 
 
 def arrow_columns(schema: Any) -> dict[str, str]:

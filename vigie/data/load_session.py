@@ -25,9 +25,10 @@ from vigie.data.load_catalog import find_dependents
 from vigie.data.load_errors import Interference
 from vigie.data.load_plan import RECORD_TABLE, TablePlan
 from vigie.data.load_prepare import begin, prepare
-from vigie.data.load_rows import Source, small_batches
+from vigie.data.load_rows import Source, copy_bytes
 from vigie.data.load_sql import (
     comment_sql,
+    copy_sql,
     foreign_key_sql,
     index_sql,
     literal,
@@ -93,12 +94,14 @@ def _fill(transaction: Transaction, layout: Layout, sources: Sequence[Source]) -
 
 def _copy(transaction: Transaction, target: str, source: Source, share_per_row: float) -> None:
     """Send the rows through COPY in binary form."""
-    with transaction.connection.cursor() as cursor:
-        for chunk in source.open_chunks():
-            cursor.adbc_ingest(
-                target, small_batches(chunk), mode="append", db_schema_name=transaction.schema
-            )
-            transaction.watch.advance(share_per_row * chunk.num_rows)
+    statement = copy_sql(transaction.schema, target, source.plan)
+    with (
+        transaction.connection.cursor() as cursor,
+        cursor.copy(statement) as copy,
+    ):
+        for piece, rows in copy_bytes(source.plan, source.open_chunks()):
+            copy.write(piece)
+            transaction.watch.advance(share_per_row * rows)
 
 
 def _add_keys(transaction: Transaction, layout: Layout, sources: Sequence[Source]) -> None:

@@ -63,6 +63,12 @@ def create_table_sql(schema: str, name: str, plan: TablePlan) -> str:
     return f"CREATE TABLE {quote(schema, name)} ({columns})"
 
 
+def copy_sql(schema: str, name: str, plan: TablePlan) -> str:
+    """Return the COPY that takes the rows in binary form."""
+    columns = quote_list(column.name for column in plan.columns)
+    return f"COPY {quote(schema, name)} ({columns}) FROM STDIN (FORMAT binary)"
+
+
 def primary_key_sql(schema: str, name: str, plan: TablePlan, constraint: str) -> str:
     """Return the statement that adds the primary key."""
     return (

@@ -46,7 +46,7 @@ class Watch:
 
 @dataclass(slots=True)
 class Transaction:
-    """An ADBC connection inside its transaction, and the schema that it works on."""
+    """A psycopg connection inside its transaction, and the schema that it works on."""
 
     connection: Any
     schema: str

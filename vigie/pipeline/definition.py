@@ -74,8 +74,9 @@ def pipeline_steps(mode: str, engine: str = "duckdb") -> tuple[Step, ...]:
             outputs=("database",),
             params=("dataset.tables", "dataset.cohort"),
             beside=(
-                "adbc_driver_postgresql.dbapi",
+                "pgpq",
                 "psycopg.conninfo",
+                "psycopg.sql",
                 "pyarrow.parquet",
                 "vigie.data.backup",
             ),
