@@ -148,10 +148,10 @@ def to_arrow(table: ibis.Table) -> pa.Table:
     import ibis
 
     backend = ibis.get_backend(table)
-    if not is_spark(backend):
-        return table.to_pyarrow()
-    # Ibis would go through pandas, where a missing number is NaN.
-    return backend.raw_sql(backend.compile(table)).toArrow()
+    rows = backend.raw_sql(backend.compile(table))
+    # Ibis would import pandas for DuckDB's, and go through it for Spark's, where a missing number
+    # is NaN.
+    return rows.toArrow() if is_spark(backend) else rows.to_arrow_table()
 
 
 def quote_name(name: str) -> str:

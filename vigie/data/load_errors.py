@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from vigie.errors import DatabaseError, DatabaseUnreachable
 from vigie.i18n import _

@@ -6,7 +6,6 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-
 # Where the server doesn't take the request in this time, it notices the lost connection later.
 CANCEL_SECONDS = 5.0
 

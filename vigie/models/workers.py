@@ -37,11 +37,17 @@ DASK_PORT = 8786
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where to fit, by the settings: ``[engine] joblib``, ``threads`` and ``dask_scheduler``."""
+    """Where to fit and with what, by the settings under ``[engine]`` and ``[model]``."""
 
     joblib: Literal["threads", "loky", "dask"] = "threads"
     threads: int = 1
     dask_scheduler: str | None = None
+    accelerated: bool = False
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The libraries of which workers elsewhere must have our versions."""
+        return (*COMPARED, *(("scikit-learn-intelex",) if self.accelerated else ()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +112,7 @@ def open_workers(place: Place) -> Iterator[Workers]:
         The cluster can't be reached (after two seconds), has no worker, or has other versions.
     """
     if place.joblib == "dask":
-        with _open_dask(str(place.dask_scheduler)) as workers:
+        with _open_dask(str(place.dask_scheduler), place.compared) as workers:
             yield workers
     elif place.joblib == "loky":
         with _open_loky(place.threads) as beside:
@@ -298,7 +304,7 @@ class DaskWorkers:
 
 
 @contextmanager
-def _open_dask(address: str) -> Iterator[DaskWorkers]:
+def _open_dask(address: str, compared: Sequence[str]) -> Iterator[DaskWorkers]:
     _knock(address)
     try:
         from distributed import Client
@@ -313,7 +319,7 @@ def _open_dask(address: str) -> Iterator[DaskWorkers]:
     except (OSError, TimeoutError, ValueError) as error:
         raise _unreachable(address, error) from error
     try:
-        _check_versions(client, address)
+        _check_versions(client, address, compared)
         yield DaskWorkers(client, address)
     finally:
         client.close(timeout=CONNECT_SECONDS)
@@ -340,9 +346,9 @@ def _unreachable(address: str, error: Exception) -> ClusterUnreachable:
     )
 
 
-def _check_versions(client: Any, address: str) -> None:
+def _check_versions(client: Any, address: str, compared: Sequence[str]) -> None:
     """Refuse workers with other versions than ours: other scores, or models we can't read."""
-    found = client.get_versions(packages=list(COMPARED))
+    found = client.get_versions(packages=list(compared))
     if not found["workers"]:
         raise ClusterUnreachable(
             _("The dask cluster has no worker."),
@@ -351,13 +357,13 @@ def _check_versions(client: Any, address: str) -> None:
                 command=f"dask worker {address}"
             ),
         )
-    ours = {"python": platform.python_version(), **_ours()}
+    ours = {"python": platform.python_version(), **_ours(compared)}
     lines = [
         _("{worker}: {name} {theirs}, here {ours}").format(
             worker=worker, name=name, theirs=theirs, ours=ours[name]
         )
         for worker, versions in found["workers"].items()
-        for name, theirs in _theirs(versions).items()
+        for name, theirs in _theirs(versions, compared).items()
         if theirs != ours[name]
     ]
     if lines:
@@ -368,16 +374,16 @@ def _check_versions(client: Any, address: str) -> None:
         )
 
 
-def _ours() -> dict[str, str]:
+def _ours(compared: Sequence[str]) -> dict[str, str]:
     from importlib.metadata import version
 
-    return {name: version(name) for name in COMPARED}
+    return {name: version(name) for name in compared}
 
 
-def _theirs(versions: Any) -> dict[str, str]:
+def _theirs(versions: Any, compared: Sequence[str]) -> dict[str, str]:
     """Return a worker's versions; it may have answered with anything, or not at all."""
     if not isinstance(versions, Mapping):
         return {"python": _("unknown")}
     packages = versions["packages"]
     python = ".".join(str(packages.get("python") or _("none")).split(".")[:3])
-    return {"python": python} | {name: str(packages.get(name) or _("none")) for name in COMPARED}
+    return {"python": python} | {name: str(packages.get(name) or _("none")) for name in compared}

@@ -29,7 +29,9 @@ THRESHOLD = (
 )
 
 
-def pipeline_steps(mode: str, engine: str = "duckdb") -> tuple[Step, ...]:
+def pipeline_steps(
+    mode: str, engine: str = "duckdb", *, accelerated: bool = False
+) -> tuple[Step, ...]:
     """Return the seven steps of `mode`, in their order, for an engine.
 
     Which cluster Spark runs on decides no result; that it is Spark does: sums of fractions may
@@ -39,6 +41,7 @@ def pipeline_steps(mode: str, engine: str = "duckdb") -> tuple[Step, ...]:
 
     own = f"modes.{mode}"
     more = ("pyspark",) if engine == "spark" else ()
+    growing = ("scikit-learn-intelex",) if accelerated else ()
     return (
         Step(
             name="extract",
@@ -119,7 +122,7 @@ def pipeline_steps(mode: str, engine: str = "duckdb") -> tuple[Step, ...]:
                 "evaluation.strict_time",
                 "seed",
             ),
-            libraries=("scikit-learn", "numpy"),
+            libraries=("scikit-learn", "numpy", *growing),
         ),
         Step(
             name="evaluate",

@@ -390,6 +390,7 @@ class Session:
             self.settings.get("engine.joblib"),
             self._threads(),
             self.settings.get("engine.dask_scheduler"),
+            accelerated=self.settings.get("model.accelerated"),
         )
 
     def _threads(self) -> int:
@@ -521,7 +522,11 @@ class Session:
 
     def pipeline(self, ledger: Ledger) -> Pipeline:
         """Return the mode's steps with all that planning and running them needs."""
-        steps = pipeline_steps(self.mode, self.settings.get("engine.name"))
+        steps = pipeline_steps(
+            self.mode,
+            self.settings.get("engine.name"),
+            accelerated=self.settings.get("model.accelerated"),
+        )
         return Pipeline(
             steps=steps,
             artifacts=self._artifacts(),

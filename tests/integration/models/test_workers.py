@@ -103,14 +103,30 @@ def test_a_model_that_refuses_says_so_as_it_does_here(cluster: LocalCluster) -> 
 def test_workers_with_other_versions_are_refused(
     cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = workers._ours()
-    monkeypatch.setattr(workers, "_ours", lambda: real | {"scikit-learn": "0.1"})
+    real = workers._ours(workers.COMPARED)
+    monkeypatch.setattr(workers, "_ours", lambda _names: real | {"scikit-learn": "0.1"})
     with pytest.raises(ClusterError) as caught:
         workers.check_workers(Place("dask", 1, cluster.scheduler_address))
     assert not caught.value.transient
     lines = (caught.value.where or "").splitlines()
     assert len(lines) == 2
     assert f"scikit-learn {real['scikit-learn']}, here 0.1" in lines[0]
+
+
+def test_what_grows_forests_elsewhere_is_compared_too(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sklearnex", reason="scikit-learn-intelex is not to be had here")
+    place = Place("dask", 1, cluster.scheduler_address, accelerated=True)
+    workers.check_workers(place)
+    real = workers._ours(place.compared)
+    assert real["scikit-learn-intelex"]
+    monkeypatch.setattr(workers, "_ours", lambda _names: real | {"scikit-learn-intelex": "1"})
+    with pytest.raises(ClusterError) as caught:
+        workers.check_workers(place)
+    assert "scikit-learn-intelex" in str(caught.value.where)
+    # Whose forests are grown by scikit-learn needs it nowhere.
+    workers.check_workers(Place("dask", 1, cluster.scheduler_address))
 
 
 def test_no_scheduler_is_told_within_two_seconds() -> None:

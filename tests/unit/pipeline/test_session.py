@@ -16,3 +16,11 @@ def test_steps_still_to_run_also_for_one_that_was_to_be_skipped(tmp_path: Path) 
     assert later["extract"] == later["load"] == ["train", "predict"]
     assert later["evaluate"] == ["predict"]
     assert later["predict"] == []
+
+
+def test_what_grows_the_forest_is_part_of_what_a_model_depends_on() -> None:
+    plain, grown = (
+        next(one for one in pipeline_steps("dev", accelerated=accelerated) if one.name == "train")
+        for accelerated in (False, True)
+    )
+    assert set(grown.libraries) - set(plain.libraries) == {"scikit-learn-intelex"}
