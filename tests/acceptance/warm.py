@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from vigie.errors import ExitCode
+from vigie.pipeline.fingerprint import read_once
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_SECONDS = 0.003
@@ -244,8 +245,10 @@ def _import_everything() -> None:
 
     for name in LIBRARIES:
         importlib.import_module(name)
-    for module in pkgutil.walk_packages(vigie.__path__, "vigie."):
-        importlib.import_module(module.name)
+    for found in pkgutil.walk_packages(vigie.__path__, "vigie."):
+        module = importlib.import_module(found.name)
+        # What steps' code is made of, which every new project would find out anew.
+        read_once(Path(str(module.__file__)))
 
 
 if __name__ == "__main__":

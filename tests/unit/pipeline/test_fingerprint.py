@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import sys
 import textwrap
@@ -255,6 +256,66 @@ def test_changed_helper_counts_and_a_comment_does_not(package: Write) -> None:
 def test_body_of_only_a_docstring_stays_code(package: Write) -> None:
     empty = read_module(package("x", 'class A:\n    """Doc."""\ndef f():\n    """Doc."""\n'))
     assert empty == read_module(package("x", "class A:\n    pass\ndef f():\n    pass\n"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("def f(x=1): pass", "def f(x=2): pass"),
+        ("def f(x): return x in {1, 2}", "def f(x): return x in {1, 3}"),
+        ("def f(x): return (1, True)", "def f(x): return (1, 1)"),
+        ("def f(x): return x.a", "def f(x): return x.b"),
+        ("def f(): return g(a=1)", "def f(): return g(b=1)"),
+        ("def f():\n    try:\n        g()\n    except A: pass", "def f():\n    g()"),
+        ("async def f(): pass", "def f(): pass"),
+        ("f = lambda x: x", "f = lambda x: -x"),
+        ("assert x", "pass"),
+        ("x = 0.0", "x = -0.0"),
+    ],
+)
+def test_what_the_code_does_counts(package: Write, before: str, after: str) -> None:
+    assert read_module(package("x", before))[0] != read_module(package("x", after))[0]
+
+
+def test_a_digest_is_the_same_in_every_process(package: Write) -> None:
+    # Sets are constants in code, and have another order in each process.
+    file = package(
+        "x",
+        """
+        NAMES = frozenset(("d", "e"))
+        def f(x):
+            return x in {"a", "b", "c"}
+        """,
+    )
+    code = (
+        "import pathlib, sys; from vigie.pipeline.fingerprint import read_module; "
+        "print(read_module(pathlib.Path(sys.argv[1]))[0])"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(file)],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(found) == 1
+
+
+def test_imports_in_a_lambda_or_a_comprehension_are_found(package: Write) -> None:
+    text = """
+        x = [importlib.import_module("pkg.one") for _ in y]
+        f = lambda: __import__("pkg.two")
+        match x:
+            case 1:
+                import pkg.three
+        try:
+            pass
+        except A:
+            import pkg.four
+        """
+    assert read_module(package("x", text))[1] == ["pkg.four", "pkg.one", "pkg.three", "pkg.two"]
 
 
 def test_reader_stands_by_what_it_read_first(package: Write) -> None:
