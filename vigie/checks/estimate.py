@@ -49,8 +49,12 @@ class Needs:
     memory: int
 
 
-def estimate_needs(raw_bytes: int, *, embedded: bool, engine_bytes: int) -> Needs:
+def estimate_needs(
+    raw_bytes: int, *, embedded: bool, engine_bytes: int, tables: bool = True
+) -> Needs:
     """Return what a run over `raw_bytes` of uncompressed CSV needs.
+
+    `tables` says whether they are loaded: else the server keeps the scores alone.
 
     Examples
     --------
@@ -61,7 +65,7 @@ def estimate_needs(raw_bytes: int, *, embedded: bool, engine_bytes: int) -> Need
     server = 100 * MB + min(0.4 * raw_bytes, 600 * MB) if embedded else 0
     return Needs(
         files=int(20 * MB + 0.35 * raw_bytes),
-        database=int(60 * MB + 3.2 * raw_bytes) if embedded else 0,
+        database=int(60 * MB + (3.2 if tables else 0.05) * raw_bytes) if embedded else 0,
         temporary=20 * MB,
         memory=int(450 * MB + own + server),
     )

@@ -144,6 +144,7 @@ def _estimate(context: CheckContext) -> Needs:
         raw_bytes,
         embedded=not context.settings.database_configured,
         engine_bytes=parse_bytes(limit) if limit else default_engine_bytes(),
+        tables="load" in context.steps,
     )
 
 

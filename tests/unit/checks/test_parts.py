@@ -112,6 +112,13 @@ def test_a_server_of_ones_own_needs_no_disk_here() -> None:
     assert elsewhere.memory < here.memory
 
 
+def test_a_run_that_loads_no_tables_needs_no_room_for_them() -> None:
+    asked = {"embedded": True, "engine_bytes": 1000 * MB}
+    without = estimate_needs(14_000 * MB, tables=False, **asked)
+    assert without.database < 1000 * MB
+    assert without.files == estimate_needs(14_000 * MB, **asked).files
+
+
 # --- logs ------------------------------------------------------------------------------------
 
 LOG = (
