@@ -327,14 +327,17 @@ def _ranking_metrics(
     Both as in scikit-learn's ``roc_auc_score`` and ``average_precision_score``.
     """
     order, starts = _score_runs(scores)
-    pos = np.add.reduceat(weights[:, order] * positive[order], starts, axis=1)
-    neg = np.add.reduceat(weights[:, order] * ~positive[order], starts, axis=1)
+    drawn = np.take(weights, order, axis=1)
+    pos = drawn * positive[order]
+    neg = drawn - pos
+    if len(starts) < len(order):
+        pos, neg = (np.add.reduceat(one, starts, axis=1) for one in (pos, neg))
     tp, fp = np.cumsum(pos, axis=1), np.cumsum(neg, axis=1)
     positives, negatives = tp[:, -1], fp[:, -1]
     with np.errstate(invalid="ignore", divide="ignore"):
         auc = 1.0 - (pos * (fp - neg / 2)).sum(axis=1) / (positives * negatives)
-        flagged = tp + fp
-        precision = np.divide(tp, flagged, out=np.zeros_like(tp), where=flagged > 0)
+        # Before the first drawn row nothing is flagged: 0 of 1 as well as of 0.
+        precision = tp / np.maximum(tp + fp, 1)
         average_precision = (pos * precision).sum(axis=1) / positives
     one_class = (positives == 0) | (negatives == 0)
     average_precision[one_class] = np.nan
