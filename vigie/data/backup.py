@@ -21,6 +21,7 @@ from vigie.data.address import DatabaseAddress, mask_password, shown_version
 from vigie.data.load_errors import as_database_error, read_failure
 from vigie.data.load_sql import literal, quote
 from vigie.data.postgres import find_binary
+from vigie.data.postgres_process import becoming
 from vigie.data.programs import connection_environment
 from vigie.errors import DatabaseError, DataError
 from vigie.i18n import _
@@ -243,6 +244,8 @@ def _run_program(address: DatabaseAddress, program: str, *arguments: str) -> Non
         [str(find_binary(program)), *arguments],
         env={**os.environ, **connection_environment(address), "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
+        # Whoever kills the run, or stops it while this goes on beside a step, ends this too.
+        preexec_fn=becoming(None, mortal=True),
         capture_output=True,
         encoding="utf-8",
         errors="replace",

@@ -20,6 +20,8 @@ PLAIN_EVERY_SECONDS = 10.0
 BAR_REFRESHES_PER_SECOND = 4
 # Narrower windows have no room for the rate, or for the bar itself.
 ROOM_FOR_RATE, ROOM_FOR_BAR = 50, 64
+# Of the first hundredth nothing follows for the rest.
+TELLING_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,8 @@ class Work:
         return _("{rate:.1f} %/s").format(rate=done / self.total / seconds * 100)
 
     def seconds_left(self, done: float) -> float | None:
-        """Return how long it will take still, at the pace so far."""
-        if not done or not self.total:
+        """Return how long it will take still, at the pace so far; None where that can't be told."""
+        if not self.total or done < TELLING_SHARE * self.total:
             return None
         return (time.monotonic() - self.started) * max(0.0, self.total / done - 1)
 

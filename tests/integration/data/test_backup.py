@@ -262,3 +262,29 @@ def test_a_password_is_in_no_error(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError) as caught:
         backup_schema(address, SCHEMA, tmp_path, now=NOW, keep=2)
     assert "c4n4ry" not in str(caught.value)
+
+
+def test_a_dump_ends_with_whoever_asked_for_it(tmp_path: Path) -> None:
+    dump = tmp_path / "pg_dump"
+    dump.write_text(
+    said = tmp_path / "pid"
+    lines = ["#!/bin/sh", f"echo $$ >'{said}.new'", f"mv '{said}.new' '{said}'", "exec sleep 60"]
+    dump.write_text("\n".join(lines))
+    )
+    dump.chmod(0o755)
+    code = (
+        "import pathlib, sys; from vigie.data import backup, address; "
+        f"backup.find_binary = lambda name: pathlib.Path({str(dump)!r}); "
+        "backup._run_program(address.DatabaseAddress('nowhere', 5432, 'd', 'u', None), 'pg_dump')"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    try:
+        for _wait in range(600):
+            if said.exists():
+                break
+            time.sleep(0.05)
+        dumping = psutil.Process(int(said.read_text()))
+    finally:
+        run.kill()
+        run.wait()
+    dumping.wait(10)
