@@ -266,11 +266,9 @@ def test_a_password_is_in_no_error(tmp_path: Path) -> None:
 
 def test_a_dump_ends_with_whoever_asked_for_it(tmp_path: Path) -> None:
     dump = tmp_path / "pg_dump"
-    dump.write_text(
     said = tmp_path / "pid"
     lines = ["#!/bin/sh", f"echo $$ >'{said}.new'", f"mv '{said}.new' '{said}'", "exec sleep 60"]
     dump.write_text("\n".join(lines))
-    )
     dump.chmod(0o755)
     code = (
         "import pathlib, sys; from vigie.data import backup, address; "
