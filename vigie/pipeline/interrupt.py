@@ -1,7 +1,7 @@
 """Work beside the main thread, so that Ctrl-C is heard at once whatever a library is doing.
 
-A library that is in C code hears nothing, or hears it in its own way: ADBC makes a refused query
-of it, DuckDB an exception of its own or, in the middle of a Parquet file, an abort.
+A library that is in C code hears nothing, or hears it in its own way: DuckDB makes an exception of
+its own of it or, in the middle of a Parquet file, an abort.
 """
 
 from __future__ import annotations

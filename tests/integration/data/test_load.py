@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
+import pyarrow as pa
 import pytest
 from psycopg import sql
 
@@ -541,3 +543,38 @@ def test_a_server_that_does_not_answer_is_unreachable(
     with pytest.raises(DatabaseError) as caught:
         place.state()
     assert "canary" not in str(caught.value)
+
+
+EXTREMES: dict[str, tuple[Any, list[Any]]] = {
+    "short": (pa.int16(), [-(2**15), 2**15 - 1, None]),
+    "whole": (pa.int32(), [-(2**31), 2**31 - 1, None]),
+    "long": (pa.int64(), [-(2**63), 2**63 - 1, None]),
+    "number": (pa.float64(), [5e-324, -1.7976931348623157e308, None]),
+    "text": (pa.string(), ["", "œuf 🥚\t\"'\\.\n", None]),
+    "flag": (pa.bool_(), [True, False, None]),
+    "day": (pa.date32(), [dt.date(1, 1, 1), dt.date(9999, 12, 31), None]),
+    "at": (
+        pa.timestamp("us"),
+        [dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31, 23, 59, 59, 999_999), None],  # noqa: DTZ001
+    ),
+    "zoned": (
+        pa.timestamp("us", "UTC"),
+        [dt.datetime(1999, 12, 31, 23, 59, tzinfo=dt.UTC), dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+         None],
+    ),
+}  # fmt: skip
+
+
+def test_the_first_and_the_last_value_of_each_type_arrive(place: Place) -> None:
+    columns = {name: pa.array(values, kind) for name, (kind, values) in EXTREMES.items()}
+    table = pa.table({"n": pa.array([1, 2, 3], pa.int32()), **columns})
+    load_predictions(place.address, place.schema, table, ["n"], fingerprint="x")
+    with place.connect() as connection:
+        connection.execute("SET TIME ZONE 'UTC'")
+        names = sql.SQL(", ").join(map(sql.Identifier, EXTREMES))
+        found = connection.execute(
+            sql.SQL("SELECT {} FROM {} ORDER BY n").format(
+                names, sql.Identifier(place.schema, "predictions")
+            )
+        ).fetchall()
+    assert found == list(zip(*(values for _kind, values in EXTREMES.values()), strict=True))
