@@ -95,9 +95,10 @@ def run(context: StepContext) -> None:
     with context.progress(_("evaluating"), 1.0) as bar:
         evaluation = _evaluation(holdout)
         bar.advance_to(JUDGED)
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(2) as pool:
             # Mostly numpy's work, which lets go of the interpreter while the figures are drawn.
             further = pool.submit(_further, context, holdout, metadata, features)
+            beside = pool.submit(_beside, holdout, metadata)
             _draw(
                 context, evaluation, metadata, features,
                 progress=lambda share: bar.advance_to(JUDGED + share * (DRAWN - JUDGED)),
@@ -113,7 +114,7 @@ def run(context: StepContext) -> None:
             model_version=metadata["version"],
             split=metadata["split"],
             training_roc_auc=metadata["training_roc_auc"],
-            more={**_beside(holdout, metadata), **_published(context, features)},
+            more={**beside.result(), **_published(context, features)},
         )
         write_json(context.output("metrics").path, document)
         _write_card(context, document, metadata, features)
