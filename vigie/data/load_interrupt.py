@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 # Where the server doesn't take the request in this time, it notices the lost connection later.
-CANCEL_SECONDS = 5.0
+CANCEL_SECONDS = 1.0
 
 
 class LoadInterrupted(Exception):

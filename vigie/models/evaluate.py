@@ -129,8 +129,9 @@ def bootstrap_intervals(
     Persons are drawn with replacement and bring all their rows (the cluster bootstrap). A row's
     weight is how often its person was drawn, so that no row is copied and nothing sorted again.
     """
+    runs = score_runs(np.asarray(scores))
     parts = [
-        weighted_metrics(scores, labels, threshold, weights)
+        weighted_metrics(scores, labels, threshold, weights, runs)
         for weights in bootstrap_weights(groups, seed=seed, draws=draws)
     ]
     return {
@@ -200,10 +201,11 @@ def paired_difference(
         float(weighted_metrics(scores, labels, threshold, once)[metric][0])
         for scores in (first, second)
     )
+    runs = [score_runs(scores) for scores in (first, second)]
     differences = np.concatenate(
         [
-            weighted_metrics(first, labels, threshold, weights)[metric]
-            - weighted_metrics(second, labels, threshold, weights)[metric]
+            weighted_metrics(first, labels, threshold, weights, runs[0])[metric]
+            - weighted_metrics(second, labels, threshold, weights, runs[1])[metric]
             for weights in bootstrap_weights(groups, seed=seed, draws=draws)
         ]
     )
@@ -218,7 +220,7 @@ def roc_points(scores: FloatArray, labels: npt.NDArray[Any]) -> tuple[FloatArray
     positive = np.asarray(labels) == 1
     if positive.all() or not positive.any():
         return np.empty(0), np.empty(0)
-    order, starts = _score_runs(np.asarray(scores))
+    order, starts = score_runs(np.asarray(scores))
     true = np.cumsum(np.add.reduceat(positive[order].astype(np.float64), starts))
     false = np.cumsum(np.add.reduceat((~positive[order]).astype(np.float64), starts))
     return np.r_[0.0, false / false[-1]], np.r_[0.0, true / true[-1]]
@@ -234,7 +236,7 @@ def precision_recall_points(
     positive = np.asarray(labels) == 1
     if not positive.any():
         return np.empty(0), np.empty(0)
-    order, starts = _score_runs(np.asarray(scores))
+    order, starts = score_runs(np.asarray(scores))
     true = np.cumsum(np.add.reduceat(positive[order].astype(np.float64), starts))
     flagged = np.r_[starts[1:], len(order)].astype(np.float64)
     return true / true[-1], true / flagged
@@ -297,18 +299,23 @@ def cross_validation_summary(folds: Sequence[Mapping[str, Any]]) -> dict[str, An
 
 
 def weighted_metrics(
-    scores: FloatArray, labels: npt.NDArray[Any], threshold: float, weights: FloatArray
+    scores: FloatArray,
+    labels: npt.NDArray[Any],
+    threshold: float,
+    weights: FloatArray,
+    runs: tuple[IntArray, IntArray] | None = None,
 ) -> dict[str, FloatArray]:
     """Return each metric once per row of `weights` (draws x rows); NaN where it is undefined.
 
-    Weights are whole numbers, so counts are exact in any order of summing.
+    Weights are whole numbers, so counts are exact in any order of summing. For many calls on the
+    same scores, `runs` is their ``score_runs``, found once.
     """
     positive, flagged = np.asarray(labels) == 1, scores >= threshold
     total = weights.sum(axis=1)
     tp = weights[:, positive & flagged].sum(axis=1)
     fp = weights[:, ~positive & flagged].sum(axis=1)
     fn = weights[:, positive & ~flagged].sum(axis=1)
-    found = _ranking_metrics(scores, positive, weights)
+    found = _ranking_metrics(positive, weights, runs or score_runs(scores))
     with np.errstate(invalid="ignore", divide="ignore"):
         found["accuracy"] = (total - fp - fn) / total
         found["precision"] = tp / (tp + fp)
@@ -320,13 +327,13 @@ def weighted_metrics(
 
 
 def _ranking_metrics(
-    scores: FloatArray, positive: npt.NDArray[np.bool_], weights: FloatArray
+    positive: npt.NDArray[np.bool_], weights: FloatArray, runs: tuple[IntArray, IntArray]
 ) -> dict[str, FloatArray]:
     """Return ROC AUC (Mann-Whitney, ties count half) and average precision (step-wise).
 
     Both as in scikit-learn's ``roc_auc_score`` and ``average_precision_score``.
     """
-    order, starts = _score_runs(scores)
+    order, starts = runs
     drawn = np.take(weights, order, axis=1)
     pos = drawn * positive[order]
     neg = drawn - pos
@@ -344,7 +351,7 @@ def _ranking_metrics(
     return {"roc_auc": auc, "average_precision": average_precision}
 
 
-def _score_runs(scores: FloatArray) -> tuple[IntArray, IntArray]:
+def score_runs(scores: FloatArray) -> tuple[IntArray, IntArray]:
     """Return the order from the highest score down, and where each distinct score begins in it."""
     order = np.argsort(-scores, kind="stable")
     return order, np.r_[0, np.flatnonzero(np.diff(scores[order])) + 1]

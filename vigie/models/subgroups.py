@@ -17,6 +17,7 @@ import numpy as np
 from vigie.models.evaluate import (
     bootstrap_weights,
     percentile_interval,
+    score_runs,
     weighted_metrics,
 )
 
@@ -74,11 +75,12 @@ def by_subgroup(
     names, codes = _groups(values)
     told = [code for code in range(len(names)) if _large_enough(positive[codes == code])]
     drawn: dict[int, list[dict[str, FloatArray]]] = {code: [] for code in told}
+    runs = {code: score_runs(scores[codes == code]) for code in told}
     for weights in bootstrap_weights(persons, seed=seed, draws=draws):
         overall = _recall(scores, positive, threshold, weights)
         for code in told:
             here = codes == code
-            found = _metrics(scores[here], positive[here], threshold, weights[:, here])
+            found = _metrics(scores[here], positive[here], threshold, weights[:, here], runs[code])
             found["gap"] = overall - found["recall"]
             drawn[code].append(found)
     once = np.ones((1, len(scores)))
@@ -90,7 +92,7 @@ def by_subgroup(
         if code not in drawn:
             entries.append({**entry, "too_small": True})
             continue
-        point = _metrics(scores[here], positive[here], threshold, once[:, here])
+        point = _metrics(scores[here], positive[here], threshold, once[:, here], runs[code])
         spread = {
             metric: percentile_interval(
                 np.concatenate([part[metric] for part in drawn[code]]), 0.95
@@ -164,9 +166,13 @@ def _recall(
 
 
 def _metrics(
-    scores: FloatArray, positive: npt.NDArray[np.bool_], threshold: float, weights: FloatArray
+    scores: FloatArray,
+    positive: npt.NDArray[np.bool_],
+    threshold: float,
+    weights: FloatArray,
+    runs: tuple[IntArray, IntArray],
 ) -> dict[str, FloatArray]:
-    found = weighted_metrics(scores, positive.astype(int), threshold, weights)
+    found = weighted_metrics(scores, positive.astype(int), threshold, weights, runs)
     alarms = weights[:, ~positive & (scores >= threshold)].sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = alarms / weights[:, ~positive].sum(axis=1)
