@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 ROWS, FEATURES, TREES = 24_000, 116, 200
-LIMIT_SECONDS = 10.0
+LIMIT_SECONDS = 5.0
 # Rows of which all parts are added up.
 CHECKED = 1000
 SEED = 42

@@ -22,7 +22,7 @@ from vigie.data.load_errors import as_database_error, read_failure
 from vigie.data.load_sql import literal, quote
 from vigie.data.postgres import find_binary
 from vigie.data.postgres_process import becoming
-from vigie.data.programs import connection_environment
+from vigie.data.programs import connection_environment, run_to_end
 from vigie.errors import DatabaseError, DataError
 from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_write, file_sha256, write_json
@@ -240,16 +240,16 @@ def _single(connection: Any, statement: str) -> Any:
 
 
 def _run_program(address: DatabaseAddress, program: str, *arguments: str) -> None:
-    done = subprocess.run(
+    done = run_to_end(
         [str(find_binary(program)), *arguments],
         env={**os.environ, **connection_environment(address), "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         # Whoever kills the run, or stops it while this goes on beside a step, ends this too.
         preexec_fn=becoming(None, mortal=True),
-        capture_output=True,
         encoding="utf-8",
         errors="replace",
-        check=False,
     )
     if done.returncode:
         lines = mask_password(done.stderr).strip().splitlines() or [f"exit {done.returncode}"]

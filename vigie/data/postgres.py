@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 from vigie.data.address import DatabaseAddress
 from vigie.data.postgres_process import becoming, make_private_folder, watch_users
+from vigie.data.programs import run_to_end
 from vigie.errors import DatabaseError, DatabaseUnreachable
 from vigie.i18n import _
 
@@ -501,14 +502,13 @@ class EmbeddedServer:
             folder = str(self._own_socket_dir()).replace('"', '""')
             settings = {**OPTIONS, "unix_socket_directories": f'"{folder}"'}
             given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-            subprocess.run(
+            run_to_end(
                 # Not pg_ctl, which hands the path to a shell: quotes in it would be the shell's.
                 ["/bin/sh", "-c", '"$@" &', "sh", str(find_binary("postgres")), "-D",
                  str(self.data_dir), *given],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                check=False,
                 **self._as_server(),
             )  # fmt: skip
         finally:
@@ -607,14 +607,13 @@ class EmbeddedServer:
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a program of the wheel as the server's user."""
-        return subprocess.run(
+        return run_to_end(
             [str(find_binary(program)), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            check=False,
             **self._as_server(mortal=True),
         )
 

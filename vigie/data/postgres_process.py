@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from vigie.data.programs import run_to_end
 from vigie.errors import DatabaseError
 from vigie.i18n import _
 
@@ -163,11 +164,10 @@ def watch_users(
     # Behind a shell that leaves at once, so that it is nobody's child. The descriptors come as its
     # input and output: not every shell can name one above 9.
     script = ["/bin/sh", "-c", _WATCH, "vigie-watch", str(data_dir), str(pin), str(socket_dir)]
-    subprocess.run(
+    run_to_end(
         ["/bin/sh", "-c", 'exec 3<&0 4>&1 </dev/null >/dev/null; "$@" &', "sh", *script],
         stdin=users,
         stdout=lock,
         stderr=subprocess.DEVNULL,
-        check=False,
         **options,
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vigie.pipeline.interrupt import interrupt_held
 
 if TYPE_CHECKING:
     from vigie.data.address import DatabaseAddress
@@ -40,3 +43,21 @@ def connection_environment(address: DatabaseAddress) -> Mapping[str, str]:
         _VARIABLES[name]: value for name, value in address.params.items() if name in _VARIABLES
     }
     return given | known
+
+
+def run_to_end(arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]:
+    """Run a program as ``subprocess.run`` does, where `options` make Python fork (``preexec_fn``).
+
+    Ctrl-C ends the program and is not lost.
+    """
+    process = None
+    try:
+        with interrupt_held():
+            process = subprocess.Popen(arguments, **options)
+        output, errors = process.communicate()
+    except BaseException:
+        if process is not None:
+            process.kill()
+            process.wait()
+        raise
+    return subprocess.CompletedProcess(arguments, process.returncode, output, errors)

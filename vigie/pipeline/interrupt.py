@@ -6,15 +6,19 @@ its own of it or, in the middle of a Parquet file, an abort.
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 1.2
+# What people and systems end a run with.
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _beside: ContextVar[Beside | None] = ContextVar("vigie_beside", default=None)
 
@@ -110,3 +114,27 @@ def run_interruptibly(work: Callable[[], T], *, stop: Callable[[], None] | None 
     if failures:
         raise failures[0]
     return results[0]
+
+
+@contextmanager
+def interrupt_held() -> Iterator[None]:
+    """Hear Ctrl-C, and what else asks for an end, after the block only, and then surely.
+
+    Around a fork Python calls functions of its libraries, and drops what they raise: a
+    ``KeyboardInterrupt`` that comes just then would be printed and forgotten.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in ENDS}
+    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
+    heard: list[tuple[int, Any]] = []
+    for number in ours:
+        signal.signal(number, lambda *given: heard.append(given))
+    try:
+        yield
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+        if heard:
+            ours[signal.Signals(heard[0][0])](*heard[0])
