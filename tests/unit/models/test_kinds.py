@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from tests.unit.models.planted import PARAMS, planted
 from vigie.errors import ModelError
+from vigie.models import importance
 from vigie.models.calibrate import CalibratedModel, Calibrator
 from vigie.models.evaluate import paired_difference, point_metrics
 from vigie.models.explain import contributions
@@ -252,3 +253,17 @@ def test_other_metrics_are_paired_too() -> None:
     )
     expected = [point_metrics(scores, labels, 0.5)["brier"] for scores in (one, two)]
     assert [found.first, found.second] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("cells", [1, 2_500])
+def test_how_many_topics_go_into_one_call_changes_nothing(
+    cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = planted(300, seed=3)
+    forest = RandomForestClassifier(10, random_state=0).fit(data.X, data.labels)
+    topics = np.arange(data.X.shape[1]) // 2
+    whole = permutation_importance(forest, data.X, data.labels, topics, seed=1)
+    assert whole.shape == (topics.max() + 1, 3)
+    monkeypatch.setattr(importance, "_CELLS_PER_CALL", cells * data.X.shape[1])
+    parts = permutation_importance(forest, data.X, data.labels, topics, seed=1, threads=2)
+    assert (parts == whole).all()
