@@ -398,15 +398,15 @@ class TestKills:
         with open_embedded(folder):
             pass
         wait_until(lambda: not watchers(folder))
-        run = subprocess.run
+        run = postgres.run_to_end
 
         def interrupted(command: list[str], **options: object) -> object:
-            done = run(command, **options)  # type: ignore[call-overload]
+            done = run(command, **options)
             if str(find_binary("postgres")) in command:
                 raise KeyboardInterrupt
             return done
 
-        monkeypatch.setattr(postgres.subprocess, "run", interrupted)
+        monkeypatch.setattr(postgres, "run_to_end", interrupted)
         server = EmbeddedServer(folder)
         if watched:
             # As if the process were gone at once: the watcher is all that is left.
