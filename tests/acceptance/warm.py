@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import faulthandler
+import functools
 import importlib
 import json
 import os
@@ -31,7 +32,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from vigie.errors import ExitCode
-from vigie.pipeline.fingerprint import read_once
+from vigie.pipeline import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_SECONDS = 0.003
@@ -245,10 +246,12 @@ def _import_everything() -> None:
 
     for name in LIBRARIES:
         importlib.import_module(name)
+    # What steps' code is made of, which every new project would find out anew.
+    read = functools.cache(fingerprint.read_module)
+    setattr(fingerprint, "read_module", read)  # noqa: B010
     for found in pkgutil.walk_packages(vigie.__path__, "vigie."):
         module = importlib.import_module(found.name)
-        # What steps' code is made of, which every new project would find out anew.
-        read_once(Path(str(module.__file__)))
+        read(Path(str(module.__file__)))
 
 
 if __name__ == "__main__":

@@ -284,14 +284,14 @@ class CodeReader:
     def _read(self, module: str, spec: importlib.machinery.ModuleSpec) -> tuple[str, list[str]]:
         if module not in self._sources:
             file = Path(spec.origin or "")
-            read = read_once if self.cache is None else self._cached
+            read = read_module if self.cache is None else self._cached
             digest, imports = read(file)
             self._sources[module] = (digest, list(imports))
         return self._sources[module]
 
     def _cached(self, file: Path) -> list[Any]:
         assert self.cache is not None
-        value: list[Any] = self.cache.value(file, read_once)
+        value: list[Any] = self.cache.value(file, read_module)
         return value
 
     def _resolved(
@@ -327,17 +327,6 @@ def read_module(file: Path) -> list[Any]:
     _drop_docstrings(tree)
     code = compile(tree, file.name, "exec", dont_inherit=True, optimize=0)
     return [hashlib.sha256(repr(_content(code)).encode()).hexdigest(), imports]
-
-
-def read_once(file: Path) -> list[Any]:
-    """Return the same, of an unchanged file without reading it once more in this process."""
-    now = file.stat()
-    return list(_read_as_of(file, now.st_mtime_ns, now.st_size))
-
-
-@functools.cache
-def _read_as_of(file: Path, _changed_ns: int, _size: int) -> list[Any]:
-    return read_module(file)
 
 
 def _content(value: object) -> object:
@@ -383,19 +372,19 @@ def _drop_docstrings(tree: ast.Module) -> None:
             node.body[:1] = [ast.copy_location(ast.Pass(), node.body[0])] if needs_one else []
 
 
-def _imports(tree: ast.AST, *, calls: bool) -> Iterator[str]:
+def _imports(node: ast.AST, *, calls: bool) -> Iterator[str]:
     """Yield what a tree imports, wherever it does so, but not what only type checkers see."""
-    match tree:
+    match node:
         case ast.Import(names=names):
             yield from (alias.name for alias in names)
         case ast.ImportFrom(module=module, names=names, level=level):
             source = "." * level + (module or "")
             yield from (f"{source}:{alias.name}" for alias in names)
-        case ast.Call(args=[ast.Constant(value=str(name)), *_]) if _is_import_call(tree.func):
+        case ast.Call(args=[ast.Constant(value=str(name)), *_]) if _is_import_call(node.func):
             yield name
-    children: Iterable[ast.AST] = _parts(tree, calls=calls)
-    if isinstance(tree, ast.If) and _is_type_checking(tree.test):
-        children = tree.orelse
+    children: Iterable[ast.AST] = _parts(node, calls=calls)
+    if isinstance(node, ast.If) and _is_type_checking(node.test):
+        children = node.orelse
     for child in children:
         yield from _imports(child, calls=calls)
 
