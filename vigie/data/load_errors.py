@@ -38,7 +38,6 @@ LOST = (
     "could not send data",
     "ssl connection has been closed",
     "terminating connection",
-    "failed to begin transaction",
 )
 DEPENDENT_OBJECTS = "2BP01"
 LOCK_TIMEOUT = "55P03"

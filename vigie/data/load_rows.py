@@ -9,7 +9,7 @@ from typing import Any
 
 from vigie.data.load_plan import TablePlan
 
-# What is read, and written by one COPY, at a time.
+# What is read at a time.
 CHUNK_ROWS = 131_072
 # What is brought into COPY's form at a time. The size hardly matters (10.66 M rows: 9.9 s by
 # 40 kB, 9.9 by 1 MB, 9.5 by 6 MB); a stop is noticed in between, and long texts take no more.

@@ -720,14 +720,13 @@ def _ranked(group: RankFeatures, known: Collection[str]) -> list[str]:
 def _late_feature(
     group: RankFeatures | RatioFeature, wide: ibis.Table, features: list[Feature]
 ) -> tuple[ibis.Table, list[Feature]]:
-
     if isinstance(group, RatioFeature):
         feature = Feature(
             group.name, "derived", group.label, "features", group.expression, topic=group.topic
         )
         return with_expressions(wide, {group.name: group.expression}), [feature]
     known = {feature.name: feature for feature in features}
-    ranked = {f"{name}_{group.name}": name for name in _ranked(group, known)}
+    ranked = {f"{name}_{group.name}": known[name] for name in _ranked(group, known)}
     more = [
         Feature(
             new,
@@ -743,13 +742,13 @@ def _late_feature(
             base.window_days,
             topic=base.topic or base.label,
         )
-        for new, base in ((new, known[name]) for new, name in ranked.items())
+        for new, base in ranked.items()
     ]
     return _with_ranks(group, wide, ranked), more
 
 
-def _with_ranks(group: RankFeatures, wide: ibis.Table, ranked: Mapping[str, str]) -> ibis.Table:
-    """Return `wide` with the percent rank of each value among the rows that have one.
+def _with_ranks(group: RankFeatures, wide: ibis.Table, ranked: Mapping[str, Feature]) -> ibis.Table:
+    """Return `wide` with the rank of each feature, by its name, among the rows that have a value.
 
     All values below each other and ranked by one window, which is then as narrow as can be: a
     window for each of thirty ranks, each with all columns in tow, takes three times as long.
@@ -757,11 +756,12 @@ def _with_ranks(group: RankFeatures, wide: ibis.Table, ranked: Mapping[str, str]
     import ibis
 
     within = [f"{_WITHIN}{name}" for name in group.within]
-    narrow = materialized(wide.select(COHORT_ID, *within, *dict.fromkeys(ranked.values())))
+    names = [feature.name for feature in ranked.values()]
+    narrow = materialized(wide.select(COHORT_ID, *within, *names))
     backend = ibis.get_backend(narrow)
     source, keys = quote_name(narrow.op().name), [quote_name(name) for name in within]
     listed = []
-    for number, name in enumerate(ranked.values()):
+    for number, name in enumerate(names):
         value = quote_name(name)
         # Sums of fractions depend on their order in the last digits: ties must not.
         exact = f"CAST({value} AS REAL)" if narrow[name].type().is_floating() else value

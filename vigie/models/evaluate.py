@@ -196,16 +196,18 @@ def paired_difference(
     labels = np.asarray(labels)
     _check(first, labels)
     _check(second, labels)
-    once = np.ones((1, len(labels)))
-    one, two = (
-        float(weighted_metrics(scores, labels, threshold, once)[metric][0])
-        for scores in (first, second)
-    )
-    runs = [score_runs(scores) for scores in (first, second)]
+    both = [(scores, score_runs(scores)) for scores in (first, second)]
+
+    def values(weights: FloatArray) -> list[FloatArray]:
+        return [
+            weighted_metrics(scores, labels, threshold, weights, runs)[metric]
+            for scores, runs in both
+        ]
+
+    one, two = (float(value[0]) for value in values(np.ones((1, len(labels)))))
     differences = np.concatenate(
         [
-            weighted_metrics(first, labels, threshold, weights, runs[0])[metric]
-            - weighted_metrics(second, labels, threshold, weights, runs[1])[metric]
+            np.subtract(*values(weights))
             for weights in bootstrap_weights(groups, seed=seed, draws=draws)
         ]
     )

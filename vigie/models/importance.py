@@ -71,7 +71,7 @@ def permutation_importance(
         ]
 
     # Many rows at a time: threads that go through few between two calls of Python's wait for each
-    # other, and a call for each tree and topic is half of the work.
+    # other, and a call for each tree and topic is a quarter of the work.
     together = max(1, _CELLS_PER_CALL // (REPEATS * X.size))
     parts = [range(first, min(first + together, count)) for first in range(0, count, together)]
     with ThreadPoolExecutor(max(1, threads)) as pool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,35 @@ MAX_GROUPS = 20
 MAX_NUMBERS = 12
 NOT_KNOWN, OTHERS = "–", "…"
 DRAWS = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Group:
+    """The rows of one group, with what each draw needs of them."""
+
+    here: npt.NDArray[np.bool_]
+    scores: FloatArray
+    positive: npt.NDArray[np.bool_]
+    runs: tuple[IntArray, IntArray]
+
+    @classmethod
+    def of(
+        cls, here: npt.NDArray[np.bool_], scores: FloatArray, positive: npt.NDArray[np.bool_]
+    ) -> _Group:
+        return cls(here, scores[here], positive[here], score_runs(scores[here]))
+
+    def metrics(self, threshold: float, weights: FloatArray) -> dict[str, FloatArray]:
+        """Return the group's metrics once per row of `weights`, which are those of all rows."""
+        own, well = weights[:, self.here], ~self.positive
+        found = weighted_metrics(self.scores, self.positive, threshold, own, self.runs)
+        alarms = own[:, well & (self.scores >= threshold)].sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rate = alarms / own[:, well].sum(axis=1)
+        return {
+            "roc_auc": found["roc_auc"],
+            "recall": found["recall"],
+            "false_positive_rate": rate,
+        }
 
 
 def by_subgroup(
@@ -73,26 +103,28 @@ def by_subgroup(
     """
     positive = np.asarray(labels) == 1
     names, codes = _groups(values)
-    told = [code for code in range(len(names)) if _large_enough(positive[codes == code])]
+    told = {
+        code: _Group.of(codes == code, scores, positive)
+        for code in range(len(names))
+        if _large_enough(positive[codes == code])
+    }
     drawn: dict[int, list[dict[str, FloatArray]]] = {code: [] for code in told}
-    runs = {code: score_runs(scores[codes == code]) for code in told}
     for weights in bootstrap_weights(persons, seed=seed, draws=draws):
         overall = _recall(scores, positive, threshold, weights)
-        for code in told:
-            here = codes == code
-            found = _metrics(scores[here], positive[here], threshold, weights[:, here], runs[code])
+        for code, group in told.items():
+            found = group.metrics(threshold, weights)
             found["gap"] = overall - found["recall"]
             drawn[code].append(found)
     once = np.ones((1, len(scores)))
     recall = float(_recall(scores, positive, threshold, once)[0])
     entries = []
     for code, name in enumerate(names):
-        here = codes == code
-        entry: dict[str, Any] = {"value": name, "rows": int(here.sum())}
-        if code not in drawn:
+        entry: dict[str, Any] = {"value": name, "rows": int((codes == code).sum())}
+        if code not in told:
             entries.append({**entry, "too_small": True})
             continue
-        point = _metrics(scores[here], positive[here], threshold, once[:, here], runs[code])
+        group = told[code]
+        point = group.metrics(threshold, once)
         spread = {
             metric: percentile_interval(
                 np.concatenate([part[metric] for part in drawn[code]]), 0.95
@@ -100,15 +132,15 @@ def by_subgroup(
             for metric in drawn[code][0]
         }
         gap, least = recall - float(point["recall"][0]), spread["gap"][0]
-        said, true = float(scores[here].mean()), float(positive[here].mean())
+        said, true = float(group.scores.mean()), float(group.positive.mean())
         entries.append(
             {
                 **entry,
-                "positives": int(positive[here].sum()),
+                "positives": int(group.positive.sum()),
                 "prevalence": true,
                 "mean_score": said,
                 "calibration_error": said - true,
-                "flagged_share": float((scores[here] >= threshold).mean()),
+                "flagged_share": float((group.scores >= threshold).mean()),
                 **{
                     metric: {
                         "value": float(point[metric][0]),
@@ -163,24 +195,6 @@ def _recall(
     with np.errstate(invalid="ignore", divide="ignore"):
         share: FloatArray = found / weights[:, positive].sum(axis=1)
     return share
-
-
-def _metrics(
-    scores: FloatArray,
-    positive: npt.NDArray[np.bool_],
-    threshold: float,
-    weights: FloatArray,
-    runs: tuple[IntArray, IntArray],
-) -> dict[str, FloatArray]:
-    found = weighted_metrics(scores, positive.astype(int), threshold, weights, runs)
-    alarms = weights[:, ~positive & (scores >= threshold)].sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rate = alarms / weights[:, ~positive].sum(axis=1)
-    return {
-        "roc_auc": found["roc_auc"],
-        "recall": found["recall"],
-        "false_positive_rate": rate,
-    }
 
 
 def shortfalls(groups: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

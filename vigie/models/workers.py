@@ -47,7 +47,11 @@ class Place:
     @property
     def compared(self) -> tuple[str, ...]:
         """The libraries of which workers elsewhere must have our versions."""
-        return (*COMPARED, *(("scikit-learn-intelex",) if self.accelerated else ()))
+        if not self.accelerated:
+            return COMPARED
+        from vigie.models.accelerate import LIBRARY
+
+        return (*COMPARED, LIBRARY)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
