@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vigie.models.explain import topic_label
+from vigie.models.warnings_kept import warnings_kept
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -216,7 +217,9 @@ def _two_sample(
     for train, test in folds:
         forest = RandomForestClassifier(
             60, min_samples_leaf=5, max_samples=0.5, random_state=seed, n_jobs=threads
-        ).fit(both[train], is_now[train])
+        )
+        with warnings_kept():
+            forest.fit(both[train], is_now[train])
         forest.n_jobs = 1
         aucs.append(roc_auc_score(is_now[test], forest.predict_proba(both[test])[:, 1]))
         weights += forest.feature_importances_

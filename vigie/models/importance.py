@@ -15,6 +15,7 @@ import numpy as np
 
 from vigie.models.evaluate import point_metrics
 from vigie.models.predict import risk_scores
+from vigie.models.warnings_kept import warnings_kept
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -74,7 +75,7 @@ def permutation_importance(
     # other, and a call for each tree and topic is a quarter of the work.
     together = max(1, _CELLS_PER_CALL // (REPEATS * X.size))
     parts = [range(first, min(first + together, count)) for first in range(0, count, together)]
-    with ThreadPoolExecutor(max(1, threads)) as pool:
+    with warnings_kept(), ThreadPoolExecutor(max(1, threads)) as pool:
         return np.array([found for part in pool.map(losses, parts) for found in part])
 
 

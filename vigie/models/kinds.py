@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vigie.errors import ModelError
 from vigie.i18n import _
+from vigie.models.warnings_kept import warnings_kept
 from vigie.names import with_nearest
 from vigie.settings_schema import KINDS
 
@@ -141,7 +143,8 @@ def fit_kind(
         return fit_forest(params, X, labels, seed=seed, threads=threads)
     model = make_classifier(kind, params, seed=seed, threads=threads)
     # Some take no number of threads but use as many as there are cores, boosting for one.
-    with threadpool_limits(limits=threads):
+    guard = warnings_kept() if _last(model).get_params().get("n_jobs") else nullcontext()
+    with threadpool_limits(limits=threads), guard:
         model.fit(X, labels)
     return serial(model)
 
@@ -186,7 +189,11 @@ def serial(model: Any) -> Any:
 
     Threads add up the trees in whatever order they finish: another last bit each time.
     """
-    last = model.steps[-1][1] if hasattr(model, "steps") else model
+    last = _last(model)
     if last.get_params().get("n_jobs") is not None:
         last.set_params(n_jobs=1)
     return model
+
+
+def _last(model: Any) -> Any:
+    return model.steps[-1][1] if hasattr(model, "steps") else model
