@@ -20,6 +20,7 @@ import pytest
 from tests.acceptance.project import Checkout, Project
 from tests.conftest import ROOT
 from vigie.data.postgres import open_embedded
+from vigie.pipeline.definition import pipeline_steps
 
 STEPS = ["extract", "transform", "load", "features", "train", "evaluate", "predict"]
 NUMBER = re.compile(r"\d[\d,.\u202f]*")
@@ -483,3 +484,21 @@ def test_an_unreachable_server_fails_before_any_work(project: Project) -> None:
         if path.is_file() and path.name != ".env":
             assert b"canary-77" not in path.read_bytes(), path
     assert "canary-77" not in done.stdout + done.stderr
+
+
+def test_no_step_imports_what_is_imported_ahead_for_a_later_one(project: Project) -> None:
+    steps = pipeline_steps("dev")
+    ahead = {name.partition(".")[0] for step in steps for name in step.imports} - {"numpy"}
+    assert {"sklearn", "scipy", "matplotlib", "jinja2"} <= ahead
+    earlier = [step.name for step in steps if not step.imports]
+    assert earlier == ["extract", "transform", "load", "features"]
+    program = (
+        "import sys\nfrom vigie.cli import main\n"
+        f"code = main(['run', '--steps', *{earlier!r}])\n"
+        f"sys.exit(code or str(sorted({ahead!r} & set(sys.modules))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=project.folder, env=project.environ,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr.strip() == "[]", done.stderr

@@ -236,6 +236,18 @@ class EmbeddedServer:
             pid is not None, pid, self.data_dir, self.socket_dir, self._made_version()
         )
 
+    def run_program(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a program of the wheel as the server's user; what it says to either is one text."""
+        return run_to_end(
+            [str(find_binary(program)), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            **self._as_server(mortal=True),
+        )
+
     # --- users -------------------------------------------------------------------------------
 
     def _lock_file(self, name: str) -> int:
@@ -354,7 +366,7 @@ class EmbeddedServer:
             self.data_dir.rmdir()
         making = Path(tempfile.mkdtemp(prefix=f"{self._making()}-", dir=self.data_dir.parent))
         os.chown(making, self.uid, -1)
-        done = self._run(
+        done = self.run_program(
             "initdb", "-D", str(making), "-U", NAME, "-A", "trust", "-E", "UTF8",
             "--locale=C", "--no-sync", "--no-instructions",
         )  # fmt: skip
@@ -603,18 +615,6 @@ class EmbeddedServer:
             _("The embedded PostgreSQL doesn't start: {reason}").format(reason=reason),
             where=str(self.data_dir / "server.log"),
             fix=_("Look at that log, or set DATABASE_URL in .env."),
-        )
-
-    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a program of the wheel as the server's user."""
-        return run_to_end(
-            [str(find_binary(program)), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            **self._as_server(mortal=True),
         )
 
     def _as_server(self, *, mortal: bool = False) -> dict[str, Any]:

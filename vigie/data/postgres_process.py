@@ -92,6 +92,8 @@ def becoming(uid: int | None, *, mortal: bool) -> Callable[[], None] | None:
     if uid is None and not mortal:
         return None
     libc = ctypes.CDLL(None, use_errno=True)
+    # Looked up before the fork: another thread that loads a library then holds the loader's lock.
+    prctl = libc.prctl
     parent = os.getpid()
     drop = None if uid is None else _dropping(uid, libc)
 
@@ -100,7 +102,7 @@ def becoming(uid: int | None, *, mortal: bool) -> Callable[[], None] | None:
             drop()
         if mortal:
             # After the change of user, which would clear it.
-            libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+            prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
             if os.getppid() != parent:
                 os._exit(1)
 
@@ -122,6 +124,7 @@ def _dropping(uid: int, libc: ctypes.CDLL) -> Callable[[], None]:
 
     header = Header(0x20080522, 0)
     held = (Data * 2)()
+    prctl, capset = libc.prctl, libc.capset
     libc.capget(ctypes.byref(header), held)
     # Docker gives its root the larger right and not the smaller.
     small = held[0].permitted & 1 << _CAP_DAC_READ_SEARCH
@@ -131,14 +134,14 @@ def _dropping(uid: int, libc: ctypes.CDLL) -> Callable[[], None]:
 
     def drop() -> None:
         # So that access(2), by which PostgreSQL looks for its own files, counts the right as well.
-        libc.prctl(28, 1 << 2, 0, 0, 0)  # PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP
-        libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
+        prctl(28, 1 << 2, 0, 0, 0)  # PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP
+        prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
         os.setgroups([])
         os.setgid(uid)
         os.setuid(uid)
         # Where a container forbids it, folders that nobody may enter remain closed.
-        libc.capset(ctypes.byref(header), data)
-        libc.prctl(47, 2, capability, 0, 0)  # PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE
+        capset(ctypes.byref(header), data)
+        prctl(47, 2, capability, 0, 0)  # PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE
 
     return drop
 

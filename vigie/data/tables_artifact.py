@@ -16,12 +16,17 @@ from vigie.data.load_catalog import signatures_sql
 from vigie.data.load_errors import as_database_error, read_failure
 from vigie.data.load_plan import RECORD_TABLE
 from vigie.data.load_sql import TOUCH_TRIGGER, literal, quote, text_array
+from vigie.data.tables_memory import NUMBER_SQL, TablesMemory, memory_of, number_text
 from vigie.i18n import _
 
 if TYPE_CHECKING:
     from vigie.data.address import DatabaseAddress
+    from vigie.paths import ProjectPaths
+    from vigie.settings import LoadedSettings
 
 CONNECT_TIMEOUT_SECONDS = 2
+# By the name of the artifact.
+RECORDS = {"database": "tables", "predictions_table": "predictions"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +43,15 @@ class TablesArtifact:
         ``"tables"`` (all declared ones and the cohort) or ``"predictions"``.
     address_provider
         Opens the database when it is first asked for.
+    memory
+        Knows the state while the embedded server sleeps; None asks the server each time.
     """
 
     name: str
     schema: str
     record: str
     address_provider: Callable[[], DatabaseAddress]
+    memory: TablesMemory | None = None
 
     def state(self) -> str | None:
         """Return a digest of what was loaded and of later changes; None where a table is missing.
@@ -56,6 +64,11 @@ class TablesArtifact:
         DatabaseError
             When the server can't be asked.
         """
+        if self.memory is not None:
+            known = self.memory.recall(self.schema, self.record)
+            if known is not None:
+                return known[0]
+
         import psycopg
 
         from vigie.data.load import conninfo
@@ -65,7 +78,7 @@ class TablesArtifact:
             with psycopg.connect(
                 conninfo(address, "vigie state", connect_timeout=CONNECT_TIMEOUT_SECONDS)
             ) as connection:
-                content = _read_content(connection, self.schema, self.record)
+                return _read_state(connection, self.schema, self.record)
         except psycopg.Error as error:
             raise as_database_error(
                 read_failure(error),
@@ -73,15 +86,63 @@ class TablesArtifact:
                 address=address.masked,
                 doing=_("asking for the state of the tables"),
             ) from error
-        if content is None:
-            return None
-        text = json.dumps(content, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
 
     def describe(self) -> str:
         """Return the schema, and the table where it is only one."""
         name = self.schema if self.record == "tables" else f"{self.schema}.{self.record}"
         return f"PostgreSQL: {name}"
+
+
+def database_artifacts(
+    settings: LoadedSettings, paths: ProjectPaths, address_provider: Callable[[], DatabaseAddress]
+) -> list[TablesArtifact]:
+    """Return the artifacts of a mode that are in the database."""
+    memory = memory_of(settings, paths)
+    return [
+        TablesArtifact(name, paths.schema, record, address_provider, memory)
+        for name, record in RECORDS.items()
+    ]
+
+
+def remember_tables(
+    settings: LoadedSettings, paths: ProjectPaths, address: DatabaseAddress
+) -> None:
+    """Look at the mode's tables and at all that was remembered, and remember what they are now.
+
+    Nothing is where the server isn't the embedded one, nor while a transaction is under way that
+    may yet change something: the next run then asks the server.
+
+    Raises
+    ------
+    psycopg.Error, OSError
+        When the server can't be asked, or the file not be written.
+    """
+    memory = memory_of(settings, paths)
+    if memory is None:
+        return
+    import psycopg
+
+    from vigie.data.load import conninfo
+
+    own = {(paths.schema, record) for record in RECORDS.values()}
+    with psycopg.connect(
+        conninfo(address, "vigie state", connect_timeout=CONNECT_TIMEOUT_SECONDS)
+    ) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        identity, first, following = connection.execute(NUMBER_SQL).fetchall()[0]
+        if first == following:
+            tables = sorted(own.union(memory.names()))
+            states = [(*one, _read_state(connection, *one)) for one in tables]
+            memory.keep(number_text(identity, following), states)
+
+
+def _read_state(connection: Any, schema: str, record: str) -> str | None:
+    content = _read_content(connection, schema, record)
+    if content is None:
+        return None
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read_content(connection: Any, schema: str, record: str) -> dict[str, Any] | None:

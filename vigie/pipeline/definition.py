@@ -15,11 +15,32 @@ NO_RESULT = (
     "vigie.data.postgres",
     "vigie.data.postgres_process",
     "vigie.spark.session",
-    "vigie.steps.import_ahead",
+    "vigie.models.warnings_kept",
     "vigie.models.workers",
 )
 # Their versions decide results or the form of files.
 LIBRARIES = ("python", "duckdb", "ibis-framework", "pyarrow", "numpy", "scikit-learn")
+# In parts of half a second at most, on this side of what they import themselves.
+SKLEARN_IMPORTS = (
+    "numpy",
+    "scipy.sparse",
+    "scipy.spatial",
+    "scipy.stats",
+    "sklearn.utils.validation",
+    "sklearn.tree",
+    "sklearn.ensemble",
+    "sklearn.impute",
+    "sklearn.linear_model",
+    "sklearn.metrics",
+    "sklearn.model_selection",
+)
+FIGURE_IMPORTS = (
+    "matplotlib",
+    "matplotlib.figure",
+    "matplotlib.patheffects",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+)
 # What decides from which score on a row is predicted at risk.
 THRESHOLD = (
     "predict.threshold",
@@ -30,7 +51,7 @@ THRESHOLD = (
 
 
 def pipeline_steps(
-    mode: str, engine: str = "duckdb", *, accelerated: bool = False
+    mode: str, engine: str = "duckdb", *, accelerated: bool = False, draws: bool = True
 ) -> tuple[Step, ...]:
     """Return the seven steps of `mode`, in their order, for an engine.
 
@@ -123,6 +144,7 @@ def pipeline_steps(
                 "seed",
             ),
             libraries=("scikit-learn", "numpy", *growing),
+            imports=(*SKLEARN_IMPORTS, "sklearnex.ensemble") if accelerated else SKLEARN_IMPORTS,
         ),
         Step(
             name="evaluate",
@@ -132,6 +154,7 @@ def pipeline_steps(
             outputs=("metrics", "figures", "model_card"),
             params=(*THRESHOLD, "evaluation.recall_margin", "report.figures", "seed", "lang"),
             libraries=("scikit-learn", "numpy", "matplotlib"),
+            imports=(*SKLEARN_IMPORTS, *FIGURE_IMPORTS) if draws else SKLEARN_IMPORTS,
         ),
         Step(
             name="predict",
@@ -159,6 +182,8 @@ def pipeline_steps(
             libraries=("scikit-learn", "numpy"),
             # Its table stands in the schema that load fills.
             after=("load",),
+            # The last one is for the page that is made of it all.
+            imports=(*SKLEARN_IMPORTS, "jinja2"),
         ),
     )
 
@@ -189,6 +214,7 @@ def trial_steps(mode: str, kinds: Sequence[str], *, compared: bool = False) -> t
             outputs=(f"judged {kind}", f"scores {kind}"),
             params=(*params, "predict.threshold", f"trial.{kind}"),
             libraries=train.libraries,
+            imports=train.imports,
         )
         for kind in kinds
     ]

@@ -526,6 +526,7 @@ class Session:
             self.mode,
             self.settings.get("engine.name"),
             accelerated=self.settings.get("model.accelerated"),
+            draws=self.settings.get("report.figures") or self.settings.get("report.page"),
         )
         return Pipeline(
             steps=steps,
@@ -562,7 +563,7 @@ class Session:
 
     def _artifacts(self) -> dict[str, Artifact]:
         from vigie.data.stored_tables import StoredTables
-        from vigie.data.tables_artifact import TablesArtifact
+        from vigie.data.tables_artifact import database_artifacts
         from vigie.models.published import PublishedArtifact
 
         project, paths, hashes = self.paths.project, self.paths, self.hashes
@@ -595,8 +596,7 @@ class Session:
         made += [FolderArtifact(n, path, project, hashes=hashes) for n, path in folders.items()]
         made += [FileArtifact(n, path, project, hashes=hashes) for n, path in files.items()]
         made += [
-            TablesArtifact("database", paths.schema, "tables", self.address),
-            TablesArtifact("predictions_table", paths.schema, "predictions", self.address),
+            *database_artifacts(self.settings, paths, self.address),
             PublishedArtifact(
                 "published", paths.published, files["keys"], files["features_metadata"]
             ),
@@ -623,7 +623,6 @@ class Session:
             "before_replacing": self._back_up_once,
             "schema": self.paths.schema,
             "settings": self.settings,
-            "later": self._later(step),
             "accept": self.options.accept,
             "fingerprint": cache(lambda: _present_fingerprint(pipeline, step)),
         }
@@ -639,14 +638,6 @@ class Session:
             reporter=self.console,
             services=services,
         )
-
-    def _later(self, step: Step) -> list[str]:
-        """Return the steps whose imports may begin while a step waits, unless they run beside."""
-        if not self.to_run or (step.beside is not None and self._threads() > 1):
-            return []
-        # By the order of the steps: one that was to be skipped may run after all.
-        place = STEP_NAMES.index(step.name)
-        return [name for name in self.to_run if STEP_NAMES.index(name) > place]
 
     def _record(self, command: str) -> RunRecord:
         # In one language, whatever the run's: else every setting would differ from run to run.
@@ -670,6 +661,7 @@ class Session:
         Not after Ctrl-C, which is to end quickly, nor where the database may be the trouble: what
         is left out now comes with the next run.
         """
+        from vigie.data.tables_artifact import remember_tables
         from vigie.history.prune import prune_models, prune_runs
         from vigie.history.runs import RunHistory
         from vigie.history.tables import write_history
@@ -681,6 +673,7 @@ class Session:
             if self._address is not None:
                 history = RunHistory(self.paths.state)
                 write_history(self._address, self.paths.project, history)
+                remember_tables(self.settings, self.paths, self._address)
             prune_runs(self.paths.runs, self.settings.get("retention.runs"))
             if after is None:
                 prune_models(self.paths, self.settings.get("retention.models"))

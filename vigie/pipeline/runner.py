@@ -26,6 +26,7 @@ from vigie.pipeline.failures import (
     storage_error,
 )
 from vigie.pipeline.fingerprint import Fingerprint, fingerprint, library_versions
+from vigie.pipeline.import_ahead import ImportAhead
 from vigie.pipeline.interrupt import Beside
 from vigie.pipeline.ledger import Ledger, Outcome, Status
 from vigie.pipeline.planner import Blocked, Decision, Plan, Run, Skip, decide, makers_of, plan
@@ -34,7 +35,8 @@ from vigie.pipeline.reasons import Reason, UpToDate
 from vigie.pipeline.record import RunRecord
 from vigie.pipeline.step import Artifact, LaterReporter, Step, StepContext
 
-# How long a thread waits for the interpreter while a step goes on beside another.
+# How long a thread waits for the interpreter where another one works: each needs it for moments,
+# thousands of times, and would wait 5 ms each time. The whole of OULAD took 75 s and not 70.
 SWITCH_SECONDS = 0.0002
 Versions = Callable[[Iterable[str]], Mapping[str, str | None]]
 
@@ -175,9 +177,11 @@ def run_plan(
         record.plan_made(plan)
     if plan.blocked:
         raise _close_as_failed(record, blocked_error(plan.blocked))
-    run = _Run(pipeline, run_id, make_context, observer, record, len(plan.decisions))
     runs = [one.step for one in plan.decisions if isinstance(one, Run)]
     interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    ahead = ImportAhead([module for name in runs for module in pipeline.step(name).imports])
+    run = _Run(pipeline, run_id, make_context, observer, record, ahead, len(plan.decisions))
     try:
         for index, planned in enumerate(plan.decisions, start=1):
             step = pipeline.step(planned.step)
@@ -188,6 +192,7 @@ def run_plan(
         run.let_go(error)
         raise
     finally:
+        ahead.stop()
         sys.setswitchinterval(interval)
     return RunResult(tuple(run.decisions), tuple(run.outcomes), tuple(run.warnings))
 
@@ -216,6 +221,7 @@ class _Run:
     make_context: Callable[[Step], StepContext]
     observer: RunObserver
     record: RunRecord | None
+    ahead: ImportAhead
     count: int
     decisions: list[Decision] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
@@ -294,6 +300,7 @@ class _Run:
         context: StepContext | None = None
         started = _Started()
         try:
+            self.ahead.wait_for(step.imports)
             context = self.make_context(step)
             done = self._carry_out(step, present, context, started)
         except BaseException as error:
@@ -303,15 +310,13 @@ class _Run:
 
     def _begin(self, index: int, step: Step, present: Fingerprint) -> None:
         """Start a step that goes on beside the next ones."""
-        # Its thread needs the interpreter for moments, thousands of times, and would wait 5 ms each
-        # time: the whole of OULAD took 75 s and not 70.
-        sys.setswitchinterval(SWITCH_SECONDS)
         for module in step.beside or ():
             # Whoever really needs it says what is wrong with it.
             with contextlib.suppress(Exception):
                 importlib.import_module(module)
         started = _Started()
         try:
+            self.ahead.wait_for(step.imports)
             context = self.make_context(step)
         except BaseException as error:
             raise self._tell_stopped(index, step, present, None, started, error) from error

@@ -144,6 +144,9 @@ class Step:
         package at once can see each other's half-made modules.
     after
         Steps that must have ended before this one runs, though it reads nothing of theirs.
+    imports
+        Modules that take long to import, in parts; loaded while earlier steps work. No step that
+        comes before the first one that names a module may import anything of its package.
     """
 
     name: str
@@ -157,6 +160,7 @@ class Step:
     version: int = 1
     beside: tuple[str, ...] | None = None
     after: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

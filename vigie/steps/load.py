@@ -10,7 +10,6 @@ from vigie.data.transform import clean_paths
 from vigie.dataset.spec import Dataset
 from vigie.i18n import _
 from vigie.pipeline.step import StepContext
-from vigie.steps.import_ahead import ImportAhead
 
 
 def run(context: StepContext) -> None:
@@ -22,17 +21,7 @@ def run(context: StepContext) -> None:
     address = context.services["address"]()
     total = sum(summary["rows"].values()) + summary["cohort"]
     context.services["before_replacing"](context.reporter)
-    with (
-        context.progress(_("loading into PostgreSQL"), total, "rows") as bar,
-        ImportAhead(context.services["later"]) as ahead,
-    ):
-
-        def advance(_phase: str, share: float) -> None:
-            # Rows are on their way: the load's own imports are done.
-            if share > 0:
-                ahead.start()
-            bar.advance_to(share * total)
-
+    with context.progress(_("loading into PostgreSQL"), total, "rows") as bar:
         report = load_tables(
             address,
             context.services["schema"],
@@ -41,7 +30,7 @@ def run(context: StepContext) -> None:
             tables / "cohort.parquet",
             fingerprint=context.services["fingerprint"](),
             run={"mode": context.mode, **summary},
-            progress=advance,
+            progress=lambda _phase, share: bar.advance_to(share * total),
         )
     context.facts["rows"] = dict(report.rows)
     context.facts["seconds"] = dict(report.seconds)
