@@ -14,10 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_lock = threading.Lock()
-_users = 0
-_before: Any = None
-
 
 class _Kept(list[Any]):
     """Filters that stay as they are: a copy is the list itself, a change changes nothing."""
@@ -31,20 +27,38 @@ class _Kept(list[Any]):
     __setitem__ = __delitem__ = insert = append = remove = clear = _unchanged
 
 
+class _Keeper:
+    """Who is in the context, and the filters to put back when the last one leaves."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before: Any = None
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._users:
+                self._before = warnings.filters
+                # Something else may have lost them all, by the same race.
+                some = self._before or [("default", None, Warning, None, 0)]
+                warnings.filters = _Kept(some)
+            self._users += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                warnings.filters = self._before
+
+
+_KEEPER = _Keeper()
+
+
 @contextmanager
 def warnings_kept() -> Iterator[None]:
     """Keep the filters as they are until the last thread has left the context."""
-    global _users, _before
-    with _lock:
-        if not _users:
-            _before = warnings.filters
-            # Something else may have lost them all, by the same race.
-            warnings.filters = _Kept(_before or [("default", None, Warning, None, 0)])
-        _users += 1
+    _KEEPER.enter()
     try:
         yield
     finally:
-        with _lock:
-            _users -= 1
-            if not _users:
-                warnings.filters = _before
+        _KEEPER.leave()
