@@ -7,6 +7,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DOCS := $(VENV)-docs
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Installs what a lock file holds into the environment $(1): by uv, in a third of pip's time, or by
+# pip where uv finds nothing, since it doesn't read pip's settings.
+install = echo "installing what $(2) names" && \
+	$(1)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes \
+	-r requirements-uv.lock && \
+	{ $(1)/bin/uv pip install --quiet --python $(1)/bin/python --require-hashes -r $(2) 2>/dev/null || \
+	$(1)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $(2); }
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
@@ -79,17 +86,17 @@ $(BIN)/python:
 
 # Everything comes by its recorded hash; vigie itself is built with what the lock holds.
 $(VENV)/.ready: requirements.lock pyproject.toml | $(BIN)/python
-	$(PIP) install --require-hashes -r requirements.lock
+	@$(call install,$(VENV),requirements.lock)
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.ready-dev: requirements-dev.lock pyproject.toml | $(BIN)/python
-	$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(call install,$(VENV),requirements-dev.lock)
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.ready
 
 $(VENV)/.ready-spark: requirements-spark.lock | $(VENV)/.ready
-	$(PIP) install --require-hashes -r requirements-spark.lock
+	@$(call install,$(VENV),requirements-spark.lock)
 	@touch $@
 
 # Empty until somebody fills it in: vigie then uses its embedded PostgreSQL.
@@ -107,7 +114,7 @@ docs-serve: $(DOCS)/.ready
 # The generator's own environment: what it needs must not decide what vigie is tested with.
 $(DOCS)/.ready: requirements-docs.lock
 	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
-	$(DOCS)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@$(call install,$(DOCS),$<)
 	@touch $@
 
 lock: setup-dev
@@ -117,7 +124,9 @@ lock: setup-dev
 		(cd examples/$$name && ../../$(BIN)/$(subst pyproject.toml,requirements.in,$(LOCK)) \
 			--output-file requirements.lock); \
 	done
-	$(BIN)/$(subst pyproject.toml,,$(LOCK)) --group docs --output-file requirements-docs.lock
+	for name in docs uv; do \
+		$(BIN)/$(subst pyproject.toml,,$(LOCK)) --group $$name --output-file requirements-$$name.lock; \
+	done
 	$(BIN)/$(LOCK) --extra spark --constraint requirements.lock --output-file requirements-spark.lock
 
 # Collects the messages of the code, keeps the translations, compiles the catalogues.
