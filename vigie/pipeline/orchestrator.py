@@ -59,6 +59,9 @@ if TYPE_CHECKING:
     from vigie.data.address import DatabaseAddress
     from vigie.models.workers import Place
 
+# The steps that need the database.
+IN_DATABASE = frozenset({"load", "predict"})
+
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
@@ -336,6 +339,9 @@ class Session:
                     self.refuse_bad_expressions()
                 if "train" in self.to_run:
                     self._refuse_bad_workers()
+                if not plan.blocked and IN_DATABASE & set(self.to_run):
+                    # It had better be known before the first step that no server answers.
+                    self.address()
                 if self.mode == "prod" and self.to_run and not plan.blocked:
                     self._pass_checks(steps, record)
                 result = run_plan(
@@ -626,6 +632,9 @@ class Session:
             "accept": self.options.accept,
             "fingerprint": cache(lambda: _present_fingerprint(pipeline, step)),
         }
+        if step.name in IN_DATABASE:
+            # Started by this thread, it is stopped by this thread, whatever becomes of the step's.
+            self.address()
         if step.beside is not None:
             # Of the files as they are now, and not by another thread.
             services["fingerprint"]()

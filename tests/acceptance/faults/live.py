@@ -152,13 +152,20 @@ class LiveRun:
         if kind == "power":
             self.kill_all()
             return kind
-        if kind == "group":
+        if kind == "group" and self._leads_its_group():
             os.killpg(self.process.pid, signal.SIGKILL)
         else:
             kind = "run"
             self.process.kill()
         self.process.wait(PATIENCE_SECONDS)
         return kind
+
+    def _leads_its_group(self) -> bool:
+        """Tell whether the run has a group of its own already: one that is forked makes it."""
+        try:
+            return os.getpgid(self.process.pid) == self.process.pid
+        except ProcessLookupError:
+            return False
 
     def _children(self) -> list[psutil.Process]:
         try:
