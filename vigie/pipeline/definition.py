@@ -20,7 +20,7 @@ NO_RESULT = (
 )
 # Their versions decide results or the form of files.
 LIBRARIES = ("python", "duckdb", "ibis-framework", "pyarrow", "numpy", "scikit-learn")
-# In parts of half a second at most, on this side of what they import themselves.
+# In small parts, each after those that it imports itself.
 SKLEARN_IMPORTS = (
     "numpy",
     "scipy.sparse",
@@ -51,7 +51,7 @@ THRESHOLD = (
 
 
 def pipeline_steps(
-    mode: str, engine: str = "duckdb", *, accelerated: bool = False, draws: bool = True
+    mode: str, engine: str = "duckdb", *, accelerated: bool = False
 ) -> tuple[Step, ...]:
     """Return the seven steps of `mode`, in their order, for an engine.
 
@@ -154,7 +154,7 @@ def pipeline_steps(
             outputs=("metrics", "figures", "model_card"),
             params=(*THRESHOLD, "evaluation.recall_margin", "report.figures", "seed", "lang"),
             libraries=("scikit-learn", "numpy", "matplotlib"),
-            imports=(*SKLEARN_IMPORTS, *FIGURE_IMPORTS) if draws else SKLEARN_IMPORTS,
+            imports=(*SKLEARN_IMPORTS, *FIGURE_IMPORTS),
         ),
         Step(
             name="predict",

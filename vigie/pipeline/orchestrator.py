@@ -532,7 +532,6 @@ class Session:
             self.mode,
             self.settings.get("engine.name"),
             accelerated=self.settings.get("model.accelerated"),
-            draws=self.settings.get("report.figures") or self.settings.get("report.page"),
         )
         return Pipeline(
             steps=steps,
@@ -633,7 +632,7 @@ class Session:
             "fingerprint": cache(lambda: _present_fingerprint(pipeline, step)),
         }
         if step.name in IN_DATABASE:
-            # Started by this thread, it is stopped by this thread, whatever becomes of the step's.
+            # Opened by this thread, which closes it whatever becomes of the step's own.
             self.address()
         if step.beside is not None:
             # Of the files as they are now, and not by another thread.
