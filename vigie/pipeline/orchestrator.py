@@ -11,13 +11,13 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vigie import __version__
 from vigie.checks.check import (
@@ -48,16 +48,12 @@ from vigie.pipeline.next_steps import next_steps, state_after
 from vigie.pipeline.pages import ReportPages
 from vigie.pipeline.planner import Plan, Run
 from vigie.pipeline.record import RunRecord, read_git_state
+from vigie.pipeline.resources import Resources
 from vigie.pipeline.runner import Pipeline, RunResult, make_plan, run_plan
 from vigie.pipeline.step import Artifact, Reporter, Step, StepContext
 from vigie.settings import LoadedSettings, find_project, load_settings
 from vigie.spark.files import is_url
-from vigie.spark.session import SparkOptions
 from vigie.verdict import Verdict
-
-if TYPE_CHECKING:
-    from vigie.data.address import DatabaseAddress
-    from vigie.models.workers import Place
 
 # The steps that need the database.
 IN_DATABASE = frozenset({"load", "predict"})
@@ -180,7 +176,7 @@ class PipelineOrchestrator:
         for note in session.settings.notes:
             session.console.warn(note)
         with ExitStack() as stack:
-            session.databases = session.resources = stack
+            session.resources.databases = session.resources.held = stack
             stack.callback(session.save_caches)
             if self.options.explain:
                 session.explain(steps, forced)
@@ -197,7 +193,7 @@ class PipelineOrchestrator:
         """
         session, steps, _forced = self.open()
         with ExitStack() as stack:
-            session.resources = stack
+            session.resources.held = stack
             stack.callback(session.save_caches)
             return session.check(steps)
 
@@ -254,14 +250,10 @@ class Session:
     code_cache: StatCache
     raw: RawTables | RemoteRawTables
     trace: RunTrace
+    resources: Resources
     to_run: list[str] = field(default_factory=list)
-    databases: ExitStack | None = None
     log_bytes: int | None = None
     backed_up: bool = False
-    _address: DatabaseAddress | None = None
-    resources: ExitStack | None = None
-    lender: Session | None = None
-    _spark: Any = None
 
     @classmethod
     def make(
@@ -294,9 +286,12 @@ class Session:
                 hashes,
             ),
             trace=RunTrace(paths.state, mode),
+            resources=Resources(settings, paths),
         )
         if is_url(paths.raw_dir):
-            session.raw = RemoteRawTables("raw", paths.raw_dir, dataset, session.session_of_spark)
+            session.raw = RemoteRawTables(
+                "raw", paths.raw_dir, dataset, session.resources.spark_if_engine
+            )
         return session
 
     def explain(self, steps: Sequence[str], forced: Sequence[str]) -> None:
@@ -338,10 +333,10 @@ class Session:
                 if self.to_run:
                     self.refuse_bad_expressions()
                 if "train" in self.to_run:
-                    self._refuse_bad_workers()
+                    self.resources.refuse_bad_workers()
                 if not plan.blocked and IN_DATABASE & set(self.to_run):
                     # It had better be known before the first step that no server answers.
-                    self.address()
+                    self.resources.address()
                 if self.mode == "prod" and self.to_run and not plan.blocked:
                     self._pass_checks(steps, record)
                 result = run_plan(
@@ -351,7 +346,7 @@ class Session:
                     make_context=lambda step: self.context(step, pipeline),
                     observer=self.console,
                     record=record,
-                    beside=self._threads() > 1,
+                    beside=self.resources.threads() > 1,
                 )
             except BaseException as error:
                 if record.content["status"] == "running":
@@ -378,36 +373,6 @@ class Session:
         if faults:
             text, origin = read_declaration(self.settings.get("dataset"), self.paths.project)
             raise declaration_error(faults, text, origin)
-
-    def _refuse_bad_workers(self) -> None:
-        """Look for the workers before the first step: what comes before training takes long."""
-        from vigie.models.workers import check_workers
-
-        if self.settings.get("model.accelerated"):
-            from vigie.models.accelerate import check_installed
-
-            check_installed()
-        check_workers(self._place())
-
-    def _place(self) -> Place:
-        from vigie.models.workers import Place
-
-        return Place(
-            self.settings.get("engine.joblib"),
-            self._threads(),
-            self.settings.get("engine.dask_scheduler"),
-            accelerated=self.settings.get("model.accelerated"),
-        )
-
-    def _threads(self) -> int:
-        return self.settings.get("engine.threads") or os.cpu_count() or 1
-
-    def _memory_limit(self) -> str:
-        """Return what the engine may use, in DuckDB's form."""
-        from vigie.memory import default_engine_bytes
-
-        limit: str | None = self.settings.get("engine.memory_limit")
-        return limit or f"{default_engine_bytes() // 10**6}MB"
 
     def check(self, steps: Sequence[str]) -> list[Finding]:
         """Answer the production checklist for a run of `steps`."""
@@ -455,7 +420,7 @@ class Session:
     def _dev_pipeline(self) -> Pipeline:
         """Return dev's steps with their present values and code, and its past."""
         dev = Session.make(replace(self.options, mode="dev"), self.settings, "dev", self.language)
-        dev.lender = self
+        dev.resources.lender = self.resources
         ledger, _truncated = Ledger.open(dev.paths.ledger, repair=False)
         return dev.pipeline(ledger)
 
@@ -464,42 +429,6 @@ class Session:
         self.hashes.save()
         self.code_cache.save()
 
-    def address(self) -> DatabaseAddress:
-        """Open the database when it is first asked for, and hold it to the end of the run."""
-        from vigie.data.load import open_database
-
-        if self._address is None:
-            assert self.databases is not None
-            self._address = self.databases.enter_context(open_database(self.settings))
-        return self._address
-
-    @property
-    def session_of_spark(self) -> Callable[[], Any] | None:
-        """What opens Spark; None where it isn't the engine."""
-        return self.spark if self.settings.get("engine.name") == "spark" else None
-
-    def spark(self) -> Any:
-        """Open Spark when it is first asked for, and hold it to the end of the run."""
-        from vigie.spark.session import open_spark
-
-        if self._spark is None:
-            if self.lender is not None:
-                # Of two sessions of one process, the first has Spark.
-                return self.lender.spark()
-            assert self.resources is not None
-            self._spark = self.resources.enter_context(open_spark(self.spark_options()))
-        return self._spark
-
-    def spark_options(self) -> SparkOptions:
-        """Return where Spark is, and what it may use here."""
-        return SparkOptions(
-            master=self.settings.get("engine.spark_master"),
-            threads=self._threads(),
-            memory=self._memory_limit(),
-            log=self.paths.spark_log,
-            scratch=self.paths.state / "spill",
-        )
-
     def _back_up_once(self, reporter: Reporter) -> None:
         """Back the mode's tables up before this run replaces any, where that is asked for."""
         if self.backed_up or not self.settings.get(f"modes.{self.mode}.backup"):
@@ -507,7 +436,7 @@ class Session:
         from vigie.data.backup import backup_schema, has_tables
 
         self.backed_up = True
-        address, schema = self.address(), self.paths.schema
+        address, schema = self.resources.address(), self.paths.schema
         if not has_tables(address, schema):
             return
         with reporter.progress(_("backing up"), None):
@@ -595,13 +524,13 @@ class Session:
         }
         made: list[Artifact] = [self.raw]
         made += [
-            StoredTables(n, path, project, hashes, self.session_of_spark)
+            StoredTables(n, path, project, hashes, self.resources.spark_if_engine)
             for n, path in tables.items()
         ]
         made += [FolderArtifact(n, path, project, hashes=hashes) for n, path in folders.items()]
         made += [FileArtifact(n, path, project, hashes=hashes) for n, path in files.items()]
         made += [
-            *database_artifacts(self.settings, paths, self.address),
+            *database_artifacts(self.settings, paths, self.resources.address),
             PublishedArtifact(
                 "published", paths.published, files["keys"], files["features_metadata"]
             ),
@@ -612,18 +541,18 @@ class Session:
         """Return what a step may see."""
         services: dict[str, Any] = {
             "dataset": self.dataset,
-            "threads": self._threads(),
-            "place": self._place(),
-            "memory_limit": self._memory_limit(),
+            "threads": self.resources.threads(),
+            "place": self.resources.place(),
+            "memory_limit": self.resources.memory_limit(),
             "spill": self.paths.state / "spill",
             "quarantine": self.paths.quarantine,
             "model_versions": self.paths.model_versions,
             "published": self.paths.published,
             "model_metadata": self.paths.model("model_metadata", ".json"),
             "language": self.language,
-            "address": self.address,
-            "spark": self.spark,
-            "spark_log": self.spark_options().log,
+            "address": self.resources.address,
+            "spark": self.resources.spark,
+            "spark_log": self.resources.spark_options().log,
             "storage": self.settings.get("engine.storage"),
             "before_replacing": self._back_up_once,
             "schema": self.paths.schema,
@@ -633,7 +562,7 @@ class Session:
         }
         if step.name in IN_DATABASE:
             # Opened by this thread, which closes it whatever becomes of the step's own.
-            self.address()
+            self.resources.address()
         if step.beside is not None:
             # Of the files as they are now, and not by another thread.
             services["fingerprint"]()
@@ -678,10 +607,10 @@ class Session:
         if isinstance(cause, DatabaseError) or not isinstance(cause, Exception | None):
             return
         try:
-            if self._address is not None:
+            if self.resources.opened is not None:
                 history = RunHistory(self.paths.state)
-                write_history(self._address, self.paths.project, history)
-                remember_tables(self.settings, self.paths, self._address)
+                write_history(self.resources.opened, self.paths.project, history)
+                remember_tables(self.settings, self.paths, self.resources.opened)
             prune_runs(self.paths.runs, self.settings.get("retention.runs"))
             if after is None:
                 prune_models(self.paths, self.settings.get("retention.models"))

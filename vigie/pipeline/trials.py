@@ -215,7 +215,7 @@ class Trials:
         if comparison is not None:
             files["comparison"] = comparison
         made: list[Artifact] = [
-            StoredTables(name, path, project, hashes, session.session_of_spark)
+            StoredTables(name, path, project, hashes, session.resources.spark_if_engine)
             for name, path in (
                 ("extracted", session.paths.extracted),
                 ("clean", folder / "clean"),
@@ -243,7 +243,7 @@ def open_trials(options: RunOptions) -> Iterator[Trials]:
         session.console.warn(note)
     lock = ProjectLock(session.paths.state, session.mode, command=shlex.join(options.command))
     try:
-        with lock.hold(options.wait_seconds) as taken_over, ExitStack() as session.resources:
+        with lock.hold(options.wait_seconds) as taken_over, ExitStack() as session.resources.held:
             if taken_over is not None:
                 session.console.warn(taken_over.describe())
             yield Trials(session, new_run_id(), TrialSpeaker(session.console))

@@ -1,0 +1,119 @@
+"""What a run works with beside its data: the database, Spark, threads, memory, workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vigie.paths import ProjectPaths
+from vigie.settings import LoadedSettings
+from vigie.spark.session import SparkOptions
+
+if TYPE_CHECKING:
+    from vigie.data.address import DatabaseAddress
+    from vigie.models.workers import Place
+
+
+@dataclass(slots=True)
+class Resources:
+    """Opens what is asked for, once, and leaves it to an ``ExitStack`` to close it.
+
+    Parameters
+    ----------
+    databases, held
+        Close the database and all else at the end of the run; None where none may be opened.
+    lender
+        Has Spark for us: of two sessions of one process only the first can.
+    opened
+        Where the database is, once it was asked for.
+    """
+
+    settings: LoadedSettings
+    paths: ProjectPaths
+    databases: ExitStack | None = None
+    held: ExitStack | None = None
+    lender: Resources | None = None
+    opened: DatabaseAddress | None = None
+    _spark: Any = None
+
+    def address(self) -> DatabaseAddress:
+        """Open the database when it is first asked for, and hold it to the end of the run.
+
+        Raises
+        ------
+        DatabaseError
+            When no server answers, or the embedded one doesn't start.
+        """
+        from vigie.data.load import open_database
+
+        if self.opened is None:
+            assert self.databases is not None
+            self.opened = self.databases.enter_context(open_database(self.settings))
+        return self.opened
+
+    @property
+    def spark_if_engine(self) -> Callable[[], Any] | None:
+        """What opens Spark; None where it isn't the engine."""
+        return self.spark if self.settings.get("engine.name") == "spark" else None
+
+    def spark(self) -> Any:
+        """Open Spark when it is first asked for, and hold it to the end of the run."""
+        from vigie.spark.session import open_spark
+
+        if self._spark is None:
+            if self.lender is not None:
+                return self.lender.spark()
+            assert self.held is not None
+            self._spark = self.held.enter_context(open_spark(self.spark_options()))
+        return self._spark
+
+    def spark_options(self) -> SparkOptions:
+        """Return where Spark is, and what it may use here."""
+        return SparkOptions(
+            master=self.settings.get("engine.spark_master"),
+            threads=self.threads(),
+            memory=self.memory_limit(),
+            log=self.paths.spark_log,
+            scratch=self.paths.state / "spill",
+        )
+
+    def threads(self) -> int:
+        """Return how many threads a step may use."""
+        return self.settings.get("engine.threads") or os.cpu_count() or 1
+
+    def memory_limit(self) -> str:
+        """Return what the engine may use, in DuckDB's form."""
+        from vigie.memory import default_engine_bytes
+
+        limit: str | None = self.settings.get("engine.memory_limit")
+        return limit or f"{default_engine_bytes() // 10**6}MB"
+
+    def place(self) -> Place:
+        """Return where models are fitted."""
+        from vigie.models.workers import Place
+
+        return Place(
+            self.settings.get("engine.joblib"),
+            self.threads(),
+            self.settings.get("engine.dask_scheduler"),
+            accelerated=self.settings.get("model.accelerated"),
+        )
+
+    def refuse_bad_workers(self) -> None:
+        """Look for the workers before the first step: what comes before training takes long.
+
+        Raises
+        ------
+        SettingsError
+            When they don't answer, or lack what fits a model.
+        """
+        from vigie.models.workers import check_workers
+
+        if self.settings.get("model.accelerated"):
+            from vigie.models.accelerate import check_installed
+
+            check_installed()
+        check_workers(self.place())
