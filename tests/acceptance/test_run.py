@@ -450,6 +450,17 @@ def test_kill_and_resume_gives_the_same_predictions(project: Project, finished: 
     assert (project.folder / name).read_bytes() == (finished.folder / name).read_bytes()
 
 
+def test_what_a_kill_left_beside_a_result_goes_though_nothing_is_to_be_done(
+    finished: Project,
+) -> None:
+    # Killed after the new folder took the old one's place, before that was removed.
+    left = finished.folder / "data" / "interim" / ".clean_dev.vigie-tmp-0123abcd"
+    left.mkdir()
+    (left / "pupils.parquet").write_text("old")
+    assert skipped(finished.run("--lang", "en")) == STEPS
+    assert not left.exists()
+
+
 def test_two_runs_of_one_mode_are_kept_apart(project: Project) -> None:
     running = start(project, "--steps", "extract", "transform", "features")
     wait_for(running, "STEP 1/3")

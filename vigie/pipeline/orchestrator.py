@@ -37,7 +37,13 @@ from vigie.errors import ArtifactMissing, CheckFailed, DatabaseError, UsageError
 from vigie.i18n import _, language_from_environment, use_language
 from vigie.names import MODES, STEP_NAMES, unknown_name
 from vigie.paths import ProjectPaths, model_name
-from vigie.pipeline.artifacts import FileArtifact, FolderArtifact, HashCache, StatCache
+from vigie.pipeline.artifacts import (
+    FileArtifact,
+    FolderArtifact,
+    HashCache,
+    StatCache,
+    remove_leftovers,
+)
 from vigie.pipeline.console import LOGGER, Console
 from vigie.pipeline.definition import LIBRARIES, NO_RESULT, pipeline_steps
 from vigie.pipeline.failures import error_text, storage_error
@@ -314,6 +320,7 @@ class Session:
         with lock.hold(self.options.wait_seconds) as taken_over:
             ledger, truncated = Ledger.open(self.paths.ledger)
             pipeline = self.pipeline(ledger)
+            _clear_away(pipeline)
             last = {name: ledger.last_success(name) for name in steps}
             self.console.expected_seconds = {n: one.seconds for n, one in last.items() if one}
             record = self._record(command)
@@ -684,6 +691,13 @@ class Session:
         if report.is_file():
             files.append((_("Report"), report.relative_to(self.paths.project).as_posix()))
         return files
+
+
+def _clear_away(pipeline: Pipeline) -> None:
+    """Remove what killed runs left beside results, also of steps that have nothing to do now."""
+    paths = [getattr(one, "path", None) for one in pipeline.artifacts.values()]
+    for folder in {path.parent for path in paths if path is not None}:
+        remove_leftovers(folder)
 
 
 def _present_fingerprint(pipeline: Pipeline, step: Step) -> str:
