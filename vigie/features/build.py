@@ -1,8 +1,7 @@
 """Features as they were known at the cut-off, written once in Ibis.
 
-The cut-off is not a matter of the declaration: every table with a clock is joined to the cohort
-and filtered by ``clock <= cutoff`` here, before anything is aggregated, so that a declaration
-cannot leak. Each cohort row is known by its ``cohort_id``.
+The cut-off is not a matter of the declaration: see ``vigie.features.known``. Each cohort row is
+known by its ``cohort_id``.
 """
 
 from __future__ import annotations

@@ -61,6 +61,34 @@ def event_features(
         yield _distinct(group, different, known, clock)
 
 
+def _aggregate(
+    group: EventFeatures,
+    measure: Measure,
+    name: str,
+    clock: str,
+    aggregate: str,
+    window: int | None = None,
+    category: str | None = None,
+) -> Feature:
+    """Return what a column is: an aggregate of a measure, in a window or of one category."""
+    if category is None:
+        label = aggregate_label(measure.label, aggregate, window)
+    else:
+        label = label_of_category(measure.label, category)
+    return Feature(
+        name,
+        "aggregate",
+        label,
+        group.table,
+        measure.column or measure.expression,
+        clock,
+        aggregate,
+        window,
+        category=category,
+        topic=measure.topic or measure.label,
+    )
+
+
 def _daily_columns(measures: Iterable[Measure], known: ibis.Table) -> dict[str, Any]:
     """Return what is kept of each day: sums, and of some measures counts, squares and extremes."""
     columns: dict[str, Any] = {}
@@ -93,21 +121,7 @@ def _distinct(
         for window in measure.each_window:
             name = feature_name(group.name, measure.name, "distinct", window)
             columns[name] = value.nunique(where=None if window is None else known[AGE] < window)
-            label = aggregate_label(measure.label, "distinct", window)
-            source = measure.column or measure.expression
-            features.append(
-                Feature(
-                    name,
-                    "aggregate",
-                    label,
-                    group.table,
-                    source,
-                    clock,
-                    "distinct",
-                    window,
-                    topic=measure.topic or measure.label,
-                )
-            )
+            features.append(_aggregate(group, measure, name, clock, "distinct", window))
     return Part(known.group_by(COHORT_ID).aggregate(**columns), features, set(columns))
 
 
@@ -133,19 +147,7 @@ def _from_days(
             for window in measure.each_window:
                 name = feature_name(group.name, measure.name, aggregate, window)
                 columns[name] = _day_aggregate(aggregate, by_day, measure, window)
-                features.append(
-                    Feature(
-                        name,
-                        "aggregate",
-                        aggregate_label(measure.label, aggregate, window),
-                        group.table,
-                        measure.column or measure.expression,
-                        clock,
-                        aggregate,
-                        window,
-                        topic=measure.topic or measure.label,
-                    )
-                )
+                features.append(_aggregate(group, measure, name, clock, aggregate, window))
     zero = {f.name for f in features if f.aggregate in ZERO_WHEN_NOTHING}
     return Part(by_day.group_by(COHORT_ID).aggregate(**columns), features, zero)
 
@@ -227,20 +229,6 @@ def _by_category(
             while name in columns:
                 name += "_2"
             columns[name] = value.sum(where=daily[category].cast("string") == one)
-            label = label_of_category(measure.label, one)
-            source = measure.column or measure.expression
-            features.append(
-                Feature(
-                    name,
-                    "aggregate",
-                    label,
-                    group.table,
-                    source,
-                    clock,
-                    "sum",
-                    category=one,
-                    topic=measure.topic or measure.label,
-                )
-            )
+            features.append(_aggregate(group, measure, name, clock, "sum", category=one))
     part = daily.group_by(COHORT_ID).aggregate(**columns) if columns else cohort.select(COHORT_ID)
     return Part(part, features, set(columns))

@@ -12,6 +12,12 @@ import threading
 from collections.abc import Sequence
 
 
+def import_if_possible(module: str) -> None:
+    """Import a module; whoever really needs it says what is wrong with it."""
+    with contextlib.suppress(Exception):
+        importlib.import_module(module)
+
+
 class ImportAhead:
     """Imports modules in a thread, in their order.
 
@@ -47,7 +53,5 @@ class ImportAhead:
     def _import(self) -> None:
         for module in self._modules:
             if self._wanted:
-                # Whoever really needs it says what is wrong with it.
-                with contextlib.suppress(Exception):
-                    importlib.import_module(module)
+                import_if_possible(module)
             self._done[module].set()

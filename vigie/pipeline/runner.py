@@ -7,7 +7,6 @@ decision), runs the steps and writes the ledger. It prints nothing; a ``RunObser
 from __future__ import annotations
 
 import contextlib
-import importlib
 import sys
 import threading
 import time
@@ -26,7 +25,7 @@ from vigie.pipeline.failures import (
     storage_error,
 )
 from vigie.pipeline.fingerprint import Fingerprint, fingerprint, library_versions
-from vigie.pipeline.import_ahead import ImportAhead
+from vigie.pipeline.import_ahead import ImportAhead, import_if_possible
 from vigie.pipeline.interrupt import Beside
 from vigie.pipeline.ledger import Ledger, Outcome, Status
 from vigie.pipeline.planner import Blocked, Decision, Plan, Run, Skip, decide, makers_of, plan
@@ -311,9 +310,7 @@ class _Run:
     def _begin(self, index: int, step: Step, present: Fingerprint) -> None:
         """Start a step that goes on beside the next ones."""
         for module in step.beside or ():
-            # Whoever really needs it says what is wrong with it.
-            with contextlib.suppress(Exception):
-                importlib.import_module(module)
+            import_if_possible(module)
         started = _Started()
         try:
             self.ahead.wait_for(step.imports)
