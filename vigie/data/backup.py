@@ -211,6 +211,9 @@ def _dump(address: DatabaseAddress, schema: str, target: Path) -> tuple[dict[str
                 address,
                 "pg_dump",
                 "--format=custom",
+                # A third of the default's time for a third more bytes; each rerun of prod waits
+                # for it. Every pg_dump understands it, unlike zstd.
+                "--compress=1",
                 # In double quotes it is a name, not a pattern.
                 f"--schema={quote(schema)}",
                 "--lock-wait-timeout=30s",
