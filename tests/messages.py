@@ -17,8 +17,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 from cyclopts import App
 
+from vigie.commands.app import app
 from vigie.commands.help import paragraphs
-from vigie.commands.table import app
 
 ROOT = Path(__file__).resolve().parent.parent
 FRENCH = ROOT / "vigie" / "locale" / "fr" / "LC_MESSAGES" / "vigie.po"

@@ -36,7 +36,7 @@ DECLARED = {
 
 def commands_page() -> str:
     """Return the page of all commands, options and exit codes."""
-    from vigie.cli import app
+    from vigie.commands.app import app
     from vigie.errors import ExitCode
 
     made = app.generate_docs(output_format="markdown", recursive=True, heading_level=1)

@@ -9,16 +9,16 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from cyclopts import CycloptsError
-
-from vigie.commands.table import COMMANDS, app
+from vigie.commands.root_page import asks_for_root_page, show_root_page
+from vigie.commands.table import COMMANDS
 from vigie.errors import ExitCode, VigieError
 from vigie.i18n import _, language_from_environment, use_language
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from vigie.pipeline.orchestrator import PipelineOrchestrator
 
 
@@ -48,11 +48,10 @@ def _carry_out(arguments: Sequence[str]) -> int:
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     debug = "--debug" in arguments
     try:
-        result = app(arguments, exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        from vigie.commands.usage import usage_error
-
-        return _failed(usage_error(error), debug=debug)
+        if asks_for_root_page(arguments):
+            show_root_page()
+            return ExitCode.OK
+        return _command(arguments, debug=debug)
     except KeyboardInterrupt as error:
         return _failed(error, debug=debug, status=ExitCode.INTERRUPTED)
     except BrokenPipeError:
@@ -61,6 +60,20 @@ def _carry_out(arguments: Sequence[str]) -> int:
         return ExitCode.OK
     except Exception as error:
         return _failed(error, debug=debug)
+
+
+def _command(arguments: Sequence[str], *, debug: bool) -> int:
+    """Carry the command out that the arguments name; what is wrong with them is an error."""
+    from cyclopts import CycloptsError
+
+    from vigie.commands.app import app
+
+    try:
+        result = app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        from vigie.commands.usage import usage_error
+
+        return _failed(usage_error(error), debug=debug)
     return int(result) if isinstance(result, int) else ExitCode.OK
 
 

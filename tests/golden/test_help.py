@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 from cyclopts import App
@@ -11,7 +14,8 @@ from rich.console import Console
 
 from tests.golden.files import check_golden
 from vigie.cli import main
-from vigie.commands.table import app
+from vigie.commands import root_page
+from vigie.commands.app import app
 from vigie.i18n import use_language
 
 LANGUAGES = ("en", "fr")
@@ -65,6 +69,65 @@ def test_help_fits_the_window(columns: int, language: str) -> None:
             # An example is typed as it stands: it is never broken.
             assert len(line) <= columns or "vigie " in line, (path, line)
             assert not line.lstrip().startswith((":", ";", "?", "!")), (path, line)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("colours", [None, "standard"])
+def test_the_first_page_is_the_one_that_cyclopts_would_show(
+    columns: int,
+    language: str,
+    colours: Literal["standard"] | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    use_language(language)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(root_page, "is_terminal", lambda _stream: colours is not None)
+    theirs = io.StringIO()
+    console = Console(
+        file=theirs, width=columns, force_terminal=bool(colours), color_system=colours
+    )
+    app.help_print([], console=console)
+    root_page.show_root_page()
+    assert capsys.readouterr().out == theirs.getvalue()
+
+
+def test_the_first_page_without_colours_keeps_what_is_bold(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(root_page, "is_terminal", lambda _stream: True)
+    root_page.show_root_page()
+    shown = capsys.readouterr().out
+    assert "\x1b[1mCommands:\x1b[0m" in shown
+    assert "\x1b[36m" not in shown
+
+
+def test_the_first_page_needs_no_library() -> None:
+    code = "import sys; from vigie.cli import main; main(['--help']); print(*sys.modules)"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    *_page, modules = shown.splitlines()
+    assert not {"cyclopts", "rich", "pydantic", "numpy"} & set(modules.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        ([], True),
+        (["--help"], True),
+        (["-h", "--lang", "fr"], True),
+        (["--lang=fr"], True),
+        (["--lang", "de"], False),
+        (["--version"], False),
+        (["run", "--help"], False),
+        (["rnu"], False),
+    ],
+)
+def test_when_the_first_page_is_asked_for(arguments: list[str], asked: bool) -> None:
+    assert root_page.asks_for_root_page(arguments) is asked
 
 
 WRONG = {

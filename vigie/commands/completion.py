@@ -41,7 +41,7 @@ def completion(
     debug
         Show the traceback of an error.
     """
-    from vigie.commands.table import app
+    from vigie.commands.app import app
 
     script = app.generate_completion(prog_name="vigie", shell=shell)  # type: ignore[arg-type] # one of SHELLS
     print(script + (ZSH_END if shell == "zsh" else ""))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from vigie.commands.help import CommandHelp, Example
+from vigie.commands.help import CommandHelp
+from vigie.commands.layout import Example
 from vigie.commands.options import Flag, Language, Project, open_project, print_json
 from vigie.errors import DatabaseError, ExitCode, UsageError
 from vigie.i18n import _, later

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from vigie.commands.help import CommandHelp, Example
+from vigie.commands.help import CommandHelp
+from vigie.commands.layout import Example
 from vigie.commands.options import (
     Flag,
     Language,

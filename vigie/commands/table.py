@@ -5,13 +5,9 @@ The modules of the commands are imported when a command is typed, never for the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
-from cyclopts import App
-
-from vigie import __version__
-from vigie.commands.help import CommandHelp, Example
+from vigie.commands.layout import Example
 from vigie.i18n import later
 
 ABOUT = later(
@@ -25,8 +21,7 @@ ROOT_EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A command, before its module is imported.
 
     Parameters
@@ -210,26 +205,3 @@ COMMANDS = (
         ),
     ),
 )
-
-
-def _make_app() -> App:
-    made = App(
-        name="vigie",
-        help=ABOUT,
-        version=__version__,
-        result_action="return_value",
-        suppress_keyboard_interrupt=False,
-        help_format="plaintext",
-        help_formatter=CommandHelp(None, *ROOT_EXAMPLES),
-    )
-    for command in COMMANDS:
-        # A group of commands is an app of its own, and has its own page.
-        page = CommandHelp(command.path, *command.examples) if command.examples else None
-        about: dict[str, Any] = {"help": command.summary}
-        if page is not None:
-            about["help_formatter"] = page
-        made.command(command.path, name=command.name, **about)
-    return made
-
-
-app = _make_app()
