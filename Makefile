@@ -6,14 +6,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DOCS := $(VENV)-docs
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+pip = $(1)/bin/python -m pip --disable-pip-version-check --quiet
+PIP := $(call pip,$(VENV))
 # Installs what a lock file holds into the environment $(1): by uv, in a third of pip's time, or by
 # pip where uv finds nothing, since it doesn't read pip's settings.
 install = echo "installing what $(2) names" && \
-	$(1)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes \
-	-r requirements-uv.lock && \
+	$(call pip,$(1)) install --require-hashes -r requirements-uv.lock && \
 	{ $(1)/bin/uv pip install --quiet --python $(1)/bin/python --require-hashes -r $(2) 2>/dev/null || \
-	$(1)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $(2); }
+	$(call pip,$(1)) install --require-hashes -r $(2); }
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 

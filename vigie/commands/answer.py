@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vigie.history.runs import RecordedRun, StepOfRun
-    from vigie.pipeline.orchestrator import PipelineOrchestrator, RunTrace
+    from vigie.pipeline.options import RunTrace
+    from vigie.pipeline.orchestrator import PipelineOrchestrator
 
 FORMAT = 1
 # "failed" and "interrupted" are said by the exit code, "success" is the only other end.

@@ -42,7 +42,8 @@ def check(
         Show the traceback of an error.
     """
     from vigie.checks.check import as_json, render_text, worst
-    from vigie.pipeline.orchestrator import PipelineOrchestrator, RunOptions
+    from vigie.pipeline.options import RunOptions
+    from vigie.pipeline.orchestrator import PipelineOrchestrator
     from vigie.verdict import Verdict
 
     options = RunOptions(

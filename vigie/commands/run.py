@@ -86,7 +86,8 @@ def run(
     debug
         Show the traceback of an error.
     """
-    from vigie.pipeline.orchestrator import PipelineOrchestrator, RunOptions
+    from vigie.pipeline.options import RunOptions
+    from vigie.pipeline.orchestrator import PipelineOrchestrator
 
     options = RunOptions(
         mode=mode,
@@ -136,7 +137,8 @@ def config(
     debug
         Show the traceback of an error.
     """
-    from vigie.pipeline.orchestrator import PipelineOrchestrator, RunOptions
+    from vigie.pipeline.options import RunOptions
+    from vigie.pipeline.orchestrator import PipelineOrchestrator
 
     make = _door or PipelineOrchestrator
     settings = make(RunOptions(project=project, config=config, lang=lang)).settings()

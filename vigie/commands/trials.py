@@ -13,7 +13,7 @@ from vigie.i18n import _
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vigie.pipeline.orchestrator import RunOptions
+    from vigie.pipeline.options import RunOptions
     from vigie.pipeline.sweep import SweepPoint
 
 Days = Annotated[list[int] | None, Parameter(consume_multiple=True, negative=())]
@@ -148,7 +148,7 @@ def _options(
     debug: bool,
     cutoff_days: int | None = None,
 ) -> RunOptions:
-    from vigie.pipeline.orchestrator import RunOptions
+    from vigie.pipeline.options import RunOptions
 
     return RunOptions(
         mode=mode,

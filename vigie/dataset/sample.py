@@ -114,8 +114,8 @@ def _write_tables(
             writers["studentAssessment"].write(generate_submissions(one, facts))
             for chunk in generate_clicks(one, facts):
                 writers["studentVle"].write(chunk)
-            done += one.click_rows
-            progress(done / total)
+                done += len(chunk[0])
+                progress(min(1.0, done / total))
         return {name: writer.rows for name, writer in writers.items()}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from vigie.errors import UsageError
 from vigie.i18n import _
-from vigie.pipeline.orchestrator import RunOptions
+from vigie.pipeline.options import RunOptions
 from vigie.pipeline.trials import open_trials, trial_params
 from vigie.settings_schema import KINDS
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from vigie.i18n import _
@@ -293,3 +294,20 @@ def _why(reasons: Sequence[Reason]) -> str:
         for step, names in coming.items()
     ]
     return "; ".join(texts)
+
+
+def start_log(path: Path) -> int:
+    """Send everything that is logged to the mode's log file, with timestamps; return its size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A full disk shows in what the run makes; the log must not cover the screen with it.
+    logging.raiseExceptions = False
+    for old in list(LOGGER.handlers):
+        LOGGER.removeHandler(old)
+        old.close()
+    size = path.stat().st_size if path.exists() else 0
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.DEBUG)
+    LOGGER.propagate = False
+    return size

@@ -35,89 +35,32 @@ from vigie.dataset.declaration import declaration_error, parse_dataset, read_dec
 from vigie.dataset.spec import Dataset
 from vigie.errors import ArtifactMissing, CheckFailed, DatabaseError, UsageError
 from vigie.i18n import _, language_from_environment, use_language
-from vigie.names import MODES, STEP_NAMES, unknown_name
-from vigie.paths import ProjectPaths, model_name
+from vigie.paths import ProjectPaths
 from vigie.pipeline.artifacts import (
-    FileArtifact,
-    FolderArtifact,
     HashCache,
     StatCache,
-    remove_leftovers,
 )
-from vigie.pipeline.console import LOGGER, Console
+from vigie.pipeline.console import LOGGER, Console, start_log
 from vigie.pipeline.definition import LIBRARIES, NO_RESULT, pipeline_steps
 from vigie.pipeline.failures import error_text, storage_error
 from vigie.pipeline.fingerprint import CODE_CACHE_KIND, CodeReader, library_versions
 from vigie.pipeline.ledger import Ledger, Status
 from vigie.pipeline.lock import ProjectLock
 from vigie.pipeline.next_steps import next_steps, state_after
+from vigie.pipeline.options import RunOptions, RunTrace
+from vigie.pipeline.outputs import clear_away, files_made, make_artifacts
 from vigie.pipeline.pages import ReportPages
-from vigie.pipeline.planner import Plan, Run
+from vigie.pipeline.planner import Run
 from vigie.pipeline.record import RunRecord, read_git_state
 from vigie.pipeline.resources import Resources
 from vigie.pipeline.runner import Pipeline, RunResult, make_plan, run_plan
-from vigie.pipeline.step import Artifact, Reporter, Step, StepContext
+from vigie.pipeline.step import Reporter, Step, StepContext
 from vigie.settings import LoadedSettings, find_project, load_settings
 from vigie.spark.files import is_url
 from vigie.verdict import Verdict
 
 # The steps that need the database.
 IN_DATABASE = frozenset({"load", "predict"})
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What the command line asks for.
-
-    ``steps`` None means all; ``force`` None means nothing, an empty tuple every step that is run.
-    ``wait_seconds`` is how long to wait for another run of the mode to end; ``skip_check`` names
-    checks before production that are left out; ``accept`` takes a new model even if it is worse;
-    ``answer`` keeps the standard output free for the machine-readable result.
-    """
-
-    mode: str = "dev"
-    steps: tuple[str, ...] | None = None
-    cutoff_days: int | None = None
-    project: Path | None = None
-    config: Path | None = None
-    force: tuple[str, ...] | None = None
-    explain: bool = False
-    lang: str | None = None
-    quiet: bool = False
-    debug: bool = False
-    wait_seconds: float = 0.0
-    skip_check: tuple[str, ...] = ()
-    accept: bool = False
-    answer: bool = False
-    command: Sequence[str] = ()
-
-    def flags(self) -> dict[str, Any]:
-        """Return the settings that flags give, by dotted key."""
-        given = {"cutoff_days": self.cutoff_days, "lang": self.lang}
-        return {key: value for key, value in given.items() if value is not None}
-
-
-@dataclass(slots=True)
-class RunTrace:
-    """Where to find what a run came to, however it ended; filled in while it goes on.
-
-    Parameters
-    ----------
-    state
-        The project's ``.vigie``.
-    run_id
-        None until the run has its record.
-    plan
-        None until it is made.
-    outputs
-        What each step makes, as people call it.
-    """
-
-    state: Path
-    mode: str
-    run_id: str | None = None
-    plan: Plan | None = None
-    outputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -205,40 +148,12 @@ class PipelineOrchestrator:
 
     def open(self) -> tuple[Session, tuple[str, ...], tuple[str, ...]]:
         """Return a session that speaks the language set, the steps asked for, those forced."""
-        mode, steps, forced = _checked(self.options)
+        mode, steps, forced = self.options.checked()
         refuse_unknown(self.options.skip_check)
         settings = self.settings()
         language = settings.get("lang") or language_from_environment()
         use_language(language)
         return Session.make(self.options, settings, mode, language), steps, forced
-
-
-def _checked(options: RunOptions) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """Return mode, steps in pipeline order and forced steps, or say which names there are."""
-    if options.mode not in MODES:
-        raise unknown_name(_("mode"), options.mode, MODES, "--mode")
-    wanted = STEP_NAMES if options.steps is None else options.steps
-    if not wanted:
-        raise UsageError(
-            _("--steps names no step."),
-            where="--steps",
-            fix=_("Name one or more of: {names}.").format(names=" ".join(STEP_NAMES)),
-        )
-    for name in (*wanted, *(options.force or ())):
-        if name not in STEP_NAMES:
-            raise unknown_name(_("step"), name, STEP_NAMES, "--steps")
-    steps = tuple(name for name in STEP_NAMES if name in wanted)
-    forced = steps if options.force == () else options.force or ()
-    if options.accept:
-        if "train" not in steps:
-            raise UsageError(
-                _("--accept is about a new model, and train is not among the steps."),
-                where="--accept",
-                fix=_("Leave --steps out, or name train too."),
-            )
-        # The model that was turned down is made again: the same one, from the same things.
-        forced = (*forced, "train")
-    return options.mode, steps, tuple(forced)
 
 
 @dataclass(slots=True)
@@ -320,7 +235,7 @@ class Session:
         with lock.hold(self.options.wait_seconds) as taken_over:
             ledger, truncated = Ledger.open(self.paths.ledger)
             pipeline = self.pipeline(ledger)
-            _clear_away(pipeline)
+            clear_away(pipeline.artifacts)
             last = {name: ledger.last_success(name) for name in steps}
             self.console.expected_seconds = {n: one.seconds for n, one in last.items() if one}
             record = self._record(command)
@@ -367,7 +282,7 @@ class Session:
             self._report(anew=bool(result.ran))
         self.console.summary(
             time.perf_counter() - started,
-            self._files(steps),
+            files_made(self.paths, pipeline.artifacts, steps),
             next_steps(state_after(self.paths, steps, result, generated=generated)),
         )
         return result
@@ -471,7 +386,9 @@ class Session:
         )
         return Pipeline(
             steps=steps,
-            artifacts=self._artifacts(),
+            artifacts=make_artifacts(
+                self.settings, self.paths, self.raw, self.hashes, self.resources
+            ),
             values=self.values(steps),
             ledger=ledger,
             code=CodeReader(cache=self.code_cache, excluded=NO_RESULT).digests,
@@ -501,48 +418,6 @@ class Session:
         }
         keys = {key for step in steps for key in step.params}
         return {key: own[key] if key in own else self.settings.get(key) for key in keys}
-
-    def _artifacts(self) -> dict[str, Artifact]:
-        from vigie.data.stored_tables import StoredTables
-        from vigie.data.tables_artifact import database_artifacts
-        from vigie.models.published import PublishedArtifact
-
-        project, paths, hashes = self.paths.project, self.paths, self.hashes
-        folders = {
-            "figures": paths.figures,
-        }
-        tables = {"extracted": paths.extracted, "clean": paths.clean}
-        files = {
-            "features": paths.processed("features", ".npy"),
-            "labels": paths.processed("labels", ".npy"),
-            "keys": paths.processed("keys", ".parquet"),
-            "features_metadata": paths.processed("features_metadata", ".json"),
-            "model": paths.model(
-                model_name(self.settings.get("model.kind")),
-                f".{self.settings.get('model.format')}",
-            ),
-            "model_metadata": paths.model("model_metadata", ".json"),
-            "scores": paths.model("out_of_fold", ".parquet"),
-            "metrics": paths.report("metrics", ".json"),
-            "model_card": paths.model("model_card", ".md"),
-            "predictions": paths.report("predictions", ".csv"),
-            "predictions_metadata": paths.report("predictions", "_metadata.json"),
-            "drift": paths.report("drift", ".json"),
-        }
-        made: list[Artifact] = [self.raw]
-        made += [
-            StoredTables(n, path, project, hashes, self.resources.spark_if_engine)
-            for n, path in tables.items()
-        ]
-        made += [FolderArtifact(n, path, project, hashes=hashes) for n, path in folders.items()]
-        made += [FileArtifact(n, path, project, hashes=hashes) for n, path in files.items()]
-        made += [
-            *database_artifacts(self.settings, paths, self.resources.address),
-            PublishedArtifact(
-                "published", paths.published, files["keys"], files["features_metadata"]
-            ),
-        ]
-        return {artifact.name: artifact for artifact in made}
 
     def context(self, step: Step, pipeline: Pipeline) -> StepContext:
         """Return what a step may see."""
@@ -674,31 +549,6 @@ class Session:
     def _marked_as_generated(self) -> bool:
         return not self.raw.is_empty() and self.raw.locate().generated is not None
 
-    def _files(self, steps: Sequence[str]) -> list[tuple[str, str]]:
-        artifacts = self._artifacts()
-        shown = {
-            "features": [(_("Features"), "features")],
-            "train": [(_("Model"), "model")],
-            "evaluate": [(_("Metrics"), "metrics"), (_("Evaluation"), "figures")],
-            "predict": [(_("Predictions"), "predictions")],
-        }
-        files = [
-            (label, artifacts[name].describe())
-            for step in steps
-            for label, name in shown.get(step, [])
-        ]
-        report = self.paths.report("report", ".html")
-        if report.is_file():
-            files.append((_("Report"), report.relative_to(self.paths.project).as_posix()))
-        return files
-
-
-def _clear_away(pipeline: Pipeline) -> None:
-    """Remove what killed runs left beside results, also of steps that have nothing to do now."""
-    paths = [getattr(one, "path", None) for one in pipeline.artifacts.values()]
-    for folder in {path.parent for path in paths if path is not None}:
-        remove_leftovers(folder)
-
 
 def _present_fingerprint(pipeline: Pipeline, step: Step) -> str:
     from vigie.pipeline.fingerprint import fingerprint
@@ -706,20 +556,3 @@ def _present_fingerprint(pipeline: Pipeline, step: Step) -> str:
     states = {name: pipeline.artifacts[name].state() for name in step.inputs}
     libraries = pipeline.libraries(step.libraries)
     return fingerprint(step, pipeline.values, pipeline.code(step), libraries, states).digest
-
-
-def start_log(path: Path) -> int:
-    """Send everything that is logged to the mode's log file, with timestamps; return its size."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A full disk shows in what the run makes; the log must not cover the screen with it.
-    logging.raiseExceptions = False
-    for old in list(LOGGER.handlers):
-        LOGGER.removeHandler(old)
-        old.close()
-    size = path.stat().st_size if path.exists() else 0
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    LOGGER.addHandler(handler)
-    LOGGER.setLevel(logging.DEBUG)
-    LOGGER.propagate = False
-    return size

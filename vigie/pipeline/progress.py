@@ -24,7 +24,7 @@ ROOM_FOR_RATE, ROOM_FOR_BAR = 50, 64
 TELLING_SHARE = 0.01
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Work:
     """What is being done: how much of it in all, and how long it took the last time."""
 
@@ -33,6 +33,13 @@ class Work:
     unit: str | None = None
     expected_seconds: float | None = None
     started: float = field(default_factory=time.monotonic)
+    # When the first piece was done, and how much that was.
+    _first: tuple[float, float] | None = field(default=None, init=False)
+
+    def is_at(self, done: float) -> None:
+        """Take note of how much is done by now."""
+        if self._first is None and done:
+            self._first = time.monotonic(), done
 
     def rate(self, done: float) -> str:
         """Return how quickly it goes, on the whole."""
@@ -46,10 +53,17 @@ class Work:
         return _("{rate:.1f} %/s").format(rate=done / self.total / seconds * 100)
 
     def seconds_left(self, done: float) -> float | None:
-        """Return how long it will take still, at the pace so far; None where that can't be told."""
+        """Return how long it will take still, at the pace so far; None where that can't be told.
+
+        The pace is that since the first piece was done: what comes before it is no measure of what
+        follows.
+        """
         if not self.total or done < TELLING_SHARE * self.total:
             return None
-        return (time.monotonic() - self.started) * max(0.0, self.total / done - 1)
+        since, before = self._first or (self.started, 0.0)
+        if done <= before:
+            since, before = self.started, 0.0
+        return (time.monotonic() - since) * max(0.0, self.total - done) / (done - before)
 
 
 class Silent:
@@ -69,6 +83,7 @@ class PlainLines:
     def advance_to(self, done: float) -> None:
         """Show the share that is done, how quickly and for how long still; every ten seconds."""
         now = time.monotonic()
+        self.work.is_at(done)
         if now >= self.next_line and self.work.total:
             self.next_line = now + PLAIN_EVERY_SECONDS
             told = [f"{done / self.work.total:.0%}", self.work.rate(done)]
@@ -119,6 +134,7 @@ class LiveBar:
     def advance_to(self, done: float) -> None:
         """Move the bar."""
         self.done = done
+        self.work.is_at(done)
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, **self._shown())
 

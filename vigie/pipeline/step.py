@@ -33,6 +33,16 @@ class Artifact(Protocol):
         ...
 
 
+@runtime_checkable
+class OnDisk(Protocol):
+    """An artifact that is a file or a folder of this machine."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        ...
+
+
 class ProgressBar(Protocol):
     """Takes the amount of work that has been done so far."""
 

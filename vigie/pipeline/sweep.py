@@ -10,7 +10,7 @@ from vigie.errors import ExitCode, UsageError, VigieError
 from vigie.i18n import _
 from vigie.pipeline.artifacts import write_json
 from vigie.pipeline.failures import StepStopped
-from vigie.pipeline.orchestrator import RunOptions
+from vigie.pipeline.options import RunOptions
 from vigie.pipeline.trials import Trial, Trials, open_trials, refuse_without_days, trial_params
 from vigie.settings_schema import CUTOFF_DAYS
 

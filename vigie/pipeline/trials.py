@@ -20,12 +20,13 @@ from vigie.data.stored_tables import StoredTables
 from vigie.errors import UsageError
 from vigie.i18n import _
 from vigie.pipeline.artifacts import FileArtifact
-from vigie.pipeline.console import LOGGER, Console
+from vigie.pipeline.console import LOGGER, Console, start_log
 from vigie.pipeline.definition import NO_RESULT, trial_steps
 from vigie.pipeline.fingerprint import CodeReader
 from vigie.pipeline.ledger import Ledger, Outcome
 from vigie.pipeline.lock import ProjectLock
-from vigie.pipeline.orchestrator import PipelineOrchestrator, RunOptions, Session, start_log
+from vigie.pipeline.options import RunOptions
+from vigie.pipeline.orchestrator import PipelineOrchestrator, Session
 from vigie.pipeline.planner import Plan
 from vigie.pipeline.reasons import Reason, UpToDate
 from vigie.pipeline.record import new_run_id

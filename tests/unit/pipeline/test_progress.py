@@ -23,6 +23,19 @@ def test_share_rate_and_time_left_at_the_pace_so_far() -> None:
     assert said == "   … reading: 25%, 1.2 %/s, 60 s left"
 
 
+def test_what_came_before_the_first_piece_is_no_measure_of_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    work = Work("generating", 1.0, started=0.0)
+    # 100 seconds of preparation, then a tenth in each second.
+    work.is_at(0.1)
+    now = 101.0
+    (said,) = lines_of(work, 0.2)
+    assert said.endswith(", 8 s left")
+
+
 @pytest.mark.parametrize("done", [0.0, 1e-9, 0.009])
 def test_from_the_first_hundredth_nothing_follows(done: float) -> None:
     (said,) = lines_of(Work("reading", 1.0, started=time.monotonic() - 20), done)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vigie.pipeline import trials as module
-from vigie.pipeline.orchestrator import RunOptions
+from vigie.pipeline.options import RunOptions
 from vigie.pipeline.runner import Pipeline
 from vigie.pipeline.step import Step, StepContext
 from vigie.pipeline.trials import open_trials
