@@ -53,13 +53,13 @@ def _carry_out(arguments: Sequence[str]) -> int:
             return ExitCode.OK
         return _command(arguments, debug=debug)
     except KeyboardInterrupt as error:
-        return _failed(error, debug=debug, status=ExitCode.INTERRUPTED)
+        return _failed(error, arguments, debug=debug, status=ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # Whoever read the output has seen enough (vigie runs | head).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
     except Exception as error:
-        return _failed(error, debug=debug)
+        return _failed(error, arguments, debug=debug)
 
 
 def _command(arguments: Sequence[str], *, debug: bool) -> int:
@@ -73,7 +73,7 @@ def _command(arguments: Sequence[str], *, debug: bool) -> int:
     except CycloptsError as error:
         from vigie.commands.usage import usage_error
 
-        return _failed(usage_error(error), debug=debug)
+        return _failed(usage_error(error), arguments, debug=debug)
     return int(result) if isinstance(result, int) else ExitCode.OK
 
 
@@ -124,7 +124,13 @@ def _language_asked(arguments: Sequence[str]) -> str:
     return language_from_environment()
 
 
-def _failed(error: BaseException, *, debug: bool, status: ExitCode | None = None) -> int:
+def _failed(
+    error: BaseException,
+    arguments: Sequence[str],
+    *,
+    debug: bool,
+    status: ExitCode | None = None,
+) -> int:
     """Show what happened, where, and what to do; log the traceback; return the exit code."""
     import logging
 
@@ -133,6 +139,10 @@ def _failed(error: BaseException, *, debug: bool, status: ExitCode | None = None
         logger.addHandler(logging.NullHandler())
     logger.debug("traceback", exc_info=error)
     code, cause, resume = _understood(error, status)
+    if isinstance(cause, VigieError) and cause.fix:
+        from vigie.typed import project_typed, with_option
+
+        cause.fix = with_option(cause.fix, project_typed(arguments))
     _answer_failure(cause, step=getattr(error, "step", None), resume=resume)
     if debug:
         import traceback

@@ -169,3 +169,15 @@ def test_an_unknown_data_set(project: Project) -> None:
     done = project.vigie("fetch", "uolad")
     assert done.returncode == 2
     assert "oulad" in done.stderr
+
+
+def test_what_to_type_next_names_the_project_as_it_was_named(project: Project) -> None:
+    elsewhere = project.folder / "of students"
+    elsewhere.mkdir()
+    named = "--project 'of students'"
+    audit = project.vigie("audit", "--project", "of students", "--lang", "en")
+    assert f"Fix:   Make one first: vigie run {named} --mode dev" in audit.stderr
+    check = project.vigie("check", "--project", "of students", "--lang", "en")
+    assert f"→ vigie run {named} --mode dev" in check.stdout
+    at_home = project.vigie("audit", "--lang", "en")
+    assert "Fix:   Make one first: vigie run --mode dev" in at_home.stderr

@@ -55,8 +55,9 @@ from vigie.pipeline.record import RunRecord, read_git_state
 from vigie.pipeline.resources import Resources
 from vigie.pipeline.runner import Pipeline, RunResult, make_plan, run_plan
 from vigie.pipeline.step import Reporter, Step, StepContext
-from vigie.settings import LoadedSettings, find_project, load_settings
+from vigie.settings import LoadedSettings, find_project, load_settings, project_option
 from vigie.spark.files import is_url
+from vigie.typed import with_option
 from vigie.verdict import Verdict
 
 # The steps that need the database.
@@ -309,7 +310,11 @@ class Session:
             log_bytes=self.log_bytes,
         )
         checks = {name: check for name, check in CHECKS.items() if self.mode != name}
-        return run_checks(context, skip=self.options.skip_check, checks=checks)
+        option = project_option(self.paths.project)
+        return [
+            replace(one, fix=with_option(one.fix, option)) if one.fix else one
+            for one in run_checks(context, skip=self.options.skip_check, checks=checks)
+        ]
 
     def _pass_checks(self, steps: Sequence[str], record: RunRecord) -> None:
         """Go through the checklist before the first step; a fail stops the run."""
