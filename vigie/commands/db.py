@@ -191,7 +191,7 @@ def shell(
         Show the traceback of an error.
     """
     from vigie.data.load import open_database
-    from vigie.data.postgres import find_binary
+    from vigie.data.postgres_cluster import find_binary
     from vigie.data.programs import connection_environment
 
     settings = open_project(project, lang)

@@ -20,7 +20,7 @@ from typing import Any
 from vigie.data.address import DatabaseAddress, mask_password, shown_version
 from vigie.data.load_errors import as_database_error, read_failure
 from vigie.data.load_sql import literal, quote
-from vigie.data.postgres import find_binary
+from vigie.data.postgres_cluster import find_binary
 from vigie.data.postgres_process import becoming
 from vigie.data.programs import connection_environment, run_to_end
 from vigie.errors import DatabaseError, DataError

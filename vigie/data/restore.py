@@ -31,7 +31,7 @@ from vigie.data.load_catalog import (
 from vigie.data.load_errors import as_database_error, read_failure
 from vigie.data.load_plan import RECORD_TABLE
 from vigie.data.load_sql import literal, quote, record_table_sql, touch_trigger_sql
-from vigie.data.postgres import find_binary
+from vigie.data.postgres_cluster import find_binary
 from vigie.data.programs import connection_environment
 from vigie.errors import DatabaseError, DataError
 from vigie.i18n import _

@@ -91,7 +91,9 @@ class TablesMemory:
 
     def _read_control_file(self) -> str | None:
         try:
-            done = self.server.run_program("pg_controldata", "-D", str(self.server.data_dir))
+            done = self.server.cluster.run_program(
+                "pg_controldata", "-D", str(self.server.data_dir)
+            )
         except (OSError, VigieError):
             return None
         said = dict(line.split(":", 1) for line in done.stdout.splitlines() if ":" in line)

@@ -13,6 +13,7 @@ NO_RESULT = (
     *EXCLUDED_MODULES,
     "vigie.data.address",
     "vigie.data.postgres",
+    "vigie.data.postgres_cluster",
     "vigie.data.postgres_process",
     "vigie.spark.session",
     "vigie.models.warnings_kept",

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import pytest
 
+from tests.integration.data.embedded import processes_in
 from tests.integration.data.place import Place
 from tests.integration.data.school import debian_binaries, installed_server
 from vigie.data.address import DatabaseAddress
@@ -41,3 +43,15 @@ def role(place: Place) -> Iterator[str]:
     yield name
     place.ask(f"DROP OWNED BY {name} CASCADE")
     place.ask(f"DROP ROLE {name}")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """The data folder; nothing of a server may be left there at the end."""
+    data = tmp_path / ".vigie" / "postgres"
+    yield data
+    left = [process.pid for process in processes_in(data)]
+    for pid in left:
+        psutil.Process(pid).kill()
+    assert not left
+    assert not (data / "postmaster.pid").exists()

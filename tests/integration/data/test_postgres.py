@@ -1,4 +1,4 @@
-"""The embedded server under everything that can happen to it, and drivers against real servers."""
+"""The embedded server: its life, the places it works in, what it refuses."""
 
 from __future__ import annotations
 
@@ -6,52 +6,32 @@ import importlib.util
 import os
 import pwd
 import shutil
-import signal
 import stat
-import subprocess
-import sys
 import tempfile
-import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
-import psycopg
 import pytest
 import sqlalchemy
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.integration.postgres15 import OwnServer, own_server  # noqa: F401
-from vigie.data import postgres, postgres_process
+from tests.integration.data.embedded import (
+    User,
+    pid_of,
+    processes_in,
+    query,
+    works,
+)
+from vigie.data import postgres
 from vigie.data.address import DatabaseAddress, check_reachable
-from vigie.data.postgres import EmbeddedServer, find_binary, open_embedded
+from vigie.data.postgres import EmbeddedServer, open_embedded
+from vigie.data.postgres_cluster import find_binary
 from vigie.errors import DatabaseError, DatabaseUnreachable
 
-ROOT = Path(__file__).resolve().parents[3]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-
-# Starts the server, says its pid, and leaves when told to.
-USER = """
-import sys
-from pathlib import Path
-from vigie.data.postgres import EmbeddedServer
-server = EmbeddedServer(Path(sys.argv[1]))
-server.start()
-print(server.status().pid, flush=True)
-sys.stdin.readline()
-"""
-
-# The interpreter may lie where that user can't enter: what it needs is loaded before.
-BECOME = """
-import os, psutil, psycopg, encodings.idna
-import vigie.data.postgres
-os.setgroups([])
-os.setgid({uid})
-os.setuid({uid})
-"""
 
 
 @contextmanager
@@ -65,104 +45,6 @@ def home_of(uid: int) -> Iterator[Path]:
         yield home / ".vigie" / "postgres"
     finally:
         shutil.rmtree(home)
-
-
-def is_called(process: psutil.Process, name: str) -> bool:
-    """Whether that is the title that a process of the server gave itself."""
-    with suppress(psutil.Error):
-        return name in " ".join(process.cmdline())
-    return False
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """The data folder; nothing of a server may be left there at the end."""
-    data = tmp_path / ".vigie" / "postgres"
-    yield data
-    left = [process.pid for process in processes_in(data)]
-    for pid in left:
-        psutil.Process(pid).kill()
-    assert not left
-    assert not (data / "postmaster.pid").exists()
-
-
-def processes_in(data: Path) -> list[psutil.Process]:
-    """Return what works in a server's folder: its postmaster and its backends."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.name() == "postgres" and process.cwd() == str(data.resolve()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-def watchers(data: Path) -> list[psutil.Process]:
-    """Return the shells that wait for the last user of a server."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if "vigie-watch" in process.cmdline() and str(data.resolve()) in process.cmdline():
-                found.append(process)
-    return found
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-class User:
-    """Another process that uses the server."""
-
-    def __init__(self, data: Path, *before: str, uid: int | None = None) -> None:
-        become = "" if uid is None else BECOME.format(uid=uid)
-        self.process = subprocess.Popen(
-            [*before, sys.executable, "-c", become + USER, str(data)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            start_new_session=True,
-        )
-
-    def pid(self) -> int:
-        assert self.process.stdout is not None
-        said = self.process.stdout.readline()
-        assert said, self.process.communicate()[1]
-        return int(said)
-
-    def leave(self) -> None:
-        _out, error = self.process.communicate("\n", timeout=30)
-        assert self.process.returncode == 0, error
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def interrupt(self) -> None:
-        os.killpg(self.process.pid, signal.SIGINT)
-        self.process.communicate(timeout=30)
-
-
-def query(address: DatabaseAddress, statement: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(address.url(), autocommit=True) as connection:
-        cursor = connection.execute(statement)
-        return cursor.fetchall() if cursor.description else []
-
-
-def works(address: DatabaseAddress) -> bool:
-    return query(address, "SELECT 1") == [(1,)]
-
-
-def pid_of(server: EmbeddedServer) -> int:
-    pid = server.status().pid
-    assert pid is not None
-    return pid
 
 
 class TestLife:
@@ -278,191 +160,6 @@ class TestPin:
         assert server.status().pid == pid
         other.leave()
         assert server.status().pid is None
-
-
-class TestKills:
-    def test_the_starter(self, folder: Path) -> None:
-        starter, other = User(folder), User(folder)
-        pid = starter.pid()
-        assert other.pid() == pid
-        starter.kill()
-        time.sleep(0.5)
-        assert psutil.pid_exists(pid)
-        server = EmbeddedServer(folder)
-        with server as address:
-            assert pid_of(server) == pid
-            assert works(address)
-        other.leave()
-
-    def test_the_last_user_leaves_no_server_behind(self, folder: Path) -> None:
-        starter = User(folder)
-        pid = starter.pid()
-        sockets = EmbeddedServer(folder).socket_dir
-        assert sockets.is_dir()
-        starter.kill()
-        wait_until(lambda: not psutil.pid_exists(pid) and not sockets.exists())
-        assert not watchers(folder)
-        with open_embedded(folder) as address:
-            assert works(address)
-
-    def test_killed_users_of_a_server_that_goes_on(self, folder: Path) -> None:
-        kept = User(folder)
-        pid = kept.pid()
-        for _turn in range(3):
-            killed = User(folder)
-            assert killed.pid() == pid
-            killed.kill()
-        time.sleep(0.5)
-        assert len(watchers(folder)) == 1
-        kept.kill()
-        wait_until(lambda: not psutil.pid_exists(pid))
-
-    def test_the_starter_at_any_moment(self, folder: Path) -> None:
-        for delay in (0.1, 0.2, 0.25, 0.3, 0.4, 0.6):
-            starter = User(folder)
-            try:
-                starter.process.wait(delay)
-            except subprocess.TimeoutExpired:
-                starter.kill()
-        with open_embedded(folder) as address:
-            assert works(address)
-        assert sorted(path.name for path in folder.parent.iterdir()) == [
-            "postgres",
-            "postgres.lock",
-            "postgres.users",
-        ]
-
-    def test_the_postmaster_loses_nothing_committed(self, folder: Path) -> None:
-        server = EmbeddedServer(folder)
-        with server as address:
-            query(address, "CREATE TABLE kept (x int)")
-            for number in range(3):
-                query(address, f"INSERT INTO kept VALUES ({number})")
-                os.kill(pid_of(server), signal.SIGKILL)
-                with open_embedded(folder) as again:
-                    assert query(again, "SELECT max(x) FROM kept") == [(number,)]
-                server.start()
-
-    @pytest.mark.parametrize("who", ["the user", "the watcher", "somebody else"])
-    def test_a_stop_in_the_middle_of_a_recovery(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch, who: str
-    ) -> None:
-        """A stopped process stands for a server that waits for ever, as 18.4 sometimes does."""
-        monkeypatch.setattr("vigie.data.postgres.STOP_SECONDS", 0.5)
-        script = postgres_process._WATCH.replace("-eq 300", "-eq 5")
-        monkeypatch.setattr(postgres_process, "_WATCH", script)
-        server = EmbeddedServer(folder)
-        address = server.start()
-        query(address, "CREATE TABLE kept AS SELECT 7 AS x")
-        query(address, "CHECKPOINT")
-        [hung] = [process for process in processes_in(folder) if is_called(process, "checkpointer")]
-        hung.suspend()
-        if who == "somebody else":
-            os.kill(pid_of(server), signal.SIGINT)
-        if who == "the user":
-            server.stop()
-        else:
-            # As if it was killed: the lock goes with the descriptor.
-            assert server._user is not None
-            os.close(server._user)
-            server._user = None
-        with open_embedded(folder) as again:
-            assert query(again, "SELECT x FROM kept") == [(7,)]
-
-    def test_the_postmaster_while_a_backend_is_busy(self, folder: Path) -> None:
-        server = EmbeddedServer(folder)
-        with server as address:
-            connection = psycopg.connect(address.url())
-            connection.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 2e12::bigint)")
-            connection.pgconn.flush()
-            backend = connection.info.backend_pid
-            os.kill(pid_of(server), signal.SIGKILL)
-            with open_embedded(folder) as again:
-                assert works(again)
-            assert backend not in [process.pid for process in processes_in(folder)]
-            connection.close()
-
-    def test_ctrl_c_of_the_starter(self, folder: Path) -> None:
-        starter = User(folder)
-        pid = starter.pid()
-        with open_embedded(folder) as address:
-            starter.interrupt()
-            assert works(address)
-            assert psutil.pid_exists(pid)
-
-    @pytest.mark.parametrize("watched", [True, False])
-    def test_ctrl_c_between_the_launch_and_its_first_sign_of_life(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, watched: bool
-    ) -> None:
-        """The server is on its way, and has not even written its number yet."""
-        with open_embedded(folder):
-            pass
-        wait_until(lambda: not watchers(folder))
-        run = postgres.run_to_end
-
-        def interrupted(command: list[str], **options: object) -> object:
-            done = run(command, **options)
-            if str(find_binary("postgres")) in command:
-                raise KeyboardInterrupt
-            return done
-
-        monkeypatch.setattr(postgres, "run_to_end", interrupted)
-        server = EmbeddedServer(folder)
-        if watched:
-            # As if the process were gone at once: the watcher is all that is left.
-            monkeypatch.setattr(server, "_shut_down", lambda: None)
-        with pytest.raises(KeyboardInterrupt):
-            server.start()
-        wait_until(lambda: not processes_in(folder))
-        wait_until(lambda: not watchers(folder))
-        monkeypatch.undo()
-        with open_embedded(folder) as address:
-            assert works(address)
-
-    def test_a_starter_with_many_open_files_is_watched_too(self, folder: Path) -> None:
-        """Not every shell can name a descriptor above 9."""
-        opened = [os.open(os.devnull, os.O_RDONLY) for _number in range(20)]
-        try:
-            with open_embedded(folder):
-                assert watchers(folder)
-        finally:
-            for number in opened:
-                os.close(number)
-
-    def test_ctrl_c_of_the_only_user(self, folder: Path) -> None:
-        starter = User(folder)
-        starter.pid()
-        starter.interrupt()
-
-    @pytest.mark.parametrize("whose", ["own", "sleep"])
-    def test_a_stale_pid_file_that_names_a_stranger(self, folder: Path, whose: str) -> None:
-        with open_embedded(folder):
-            pass
-        command = ["sleep", "60"]
-        user = postgres.NOBODY if os.geteuid() == 0 else None
-        stranger = subprocess.Popen(command, user=user, cwd=folder.anchor)
-        pid = os.getpid() if whose == "own" else stranger.pid
-        lines = [pid, folder, 1, 5432, EmbeddedServer(folder).socket_dir, "", "1 1", "ready"]
-        stale = folder / "postmaster.pid"
-        try:
-            stale.write_text("\n".join(map(str, lines)) + "\n")
-            assert not EmbeddedServer(folder).status().running
-            EmbeddedServer(folder).stop()
-            with open_embedded(folder) as address:
-                assert works(address)
-            assert stranger.poll() is None
-        finally:
-            stranger.kill()
-            stranger.wait()
-
-    @pytest.mark.parametrize("name", ["postgres.making", "postgres.making-x1"])
-    def test_an_interrupted_initdb_is_done_again(self, folder: Path, name: str) -> None:
-        left = folder.with_name(name)
-        left.mkdir(parents=True)
-        (left / "PG_VERSION").write_text("18\n")
-        with open_embedded(folder) as address:
-            assert works(address)
-        assert not left.exists()
 
 
 class TestPlaces:
@@ -632,38 +329,3 @@ class TestRefusals:
         monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
         with pytest.raises(DatabaseUnreachable, match="no embedded PostgreSQL"):
             EmbeddedServer(folder).start()
-
-
-class TestOwnServer:
-    def refusal(self, address: DatabaseAddress) -> str:
-        with pytest.raises(DatabaseError) as caught:
-            check_reachable(address)
-        assert not isinstance(caught.value, DatabaseUnreachable)
-        text = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
-        assert str(address.password) not in text
-        return text
-
-    def test_each_refusal_has_its_own_text(self, own_server: OwnServer) -> None:  # noqa: F811
-        own = own_server
-        good = DatabaseAddress(own.host, own.port, own.name, own.user, own.password)
-        assert int(check_reachable(good)) >= 90000
-        assert query(good, "SELECT current_user") == [(own.user,)]
-        engine = sqlalchemy.create_engine(good.url())
-        with engine.connect() as connection:
-            assert connection.exec_driver_sql("SELECT 1").scalar() == 1
-        engine.dispose()
-        assert "refuses the login" in self.refusal(replace(good, password="c4n4ry"))
-        assert "refuses the login" in self.refusal(replace(good, user="somebody"))
-        missing = self.refusal(replace(good, name="missing"))
-        assert "doesn't know that database" in missing
-        assert "createdb missing" in missing
-
-    def test_the_second_of_two_hosts_answers(self, own_server: OwnServer) -> None:  # noqa: F811
-        own = own_server
-        several = replace(
-            DatabaseAddress(own.host, 1, own.name, own.user, own.password),
-            host=f"{own.host},{own.host}",
-            params={"port": f"1,{own.port}"},
-        )
-        assert check_reachable(several)
-        assert works(several)
