@@ -112,9 +112,18 @@ def with_expressions(table: ibis.Table, columns: dict[str, str]) -> ibis.Table:
     return query(backend, sql)
 
 
-def materialized(table: ibis.Table) -> ibis.Table:
+def materialized(table: ibis.Table, *, small: bool = False) -> ibis.Table:
     """Return `table` as computed once and kept for the life of the engine.
 
+    Parameters
+    ----------
+    small
+        Whether it has one row for each scored thing. Spark computes such a one at once and knows
+        it by its rows: else whatever uses it would carry, and be compared with, the plans of all
+        that it was made from.
+
+    Notes
+    -----
     Ibis's own ``cache()`` drops its table when Python collects it, which may be after the engine
     was closed.
     """
@@ -124,7 +133,11 @@ def materialized(table: ibis.Table) -> ibis.Table:
     name = ibis.util.gen_name("vigie_kept")
     if not is_spark(backend):
         return backend.create_table(name, table, temp=True)
-    backend.raw_sql(backend.compile(table)).createOrReplaceTempView(name)
+    rows = backend.raw_sql(backend.compile(table))
+    if small:
+        rows.localCheckpoint(eager=True).createOrReplaceTempView(name)
+        return backend.table(name)
+    rows.createOrReplaceTempView(name)
     backend.raw_sql(f"CACHE LAZY TABLE `{name}`")
     return backend.table(name)
 

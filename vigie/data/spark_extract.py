@@ -30,6 +30,7 @@ from vigie.spark.frames import drop_views, keep
 
 # A driver has room for so many different texts, and for so many rows that don't fit.
 MOST_ODD = 200_000
+ROWS_PER_FILE = 1_000_000
 MOST_REJECTED = 1_000_000
 _ORDER = "vigie_order"
 
@@ -204,9 +205,11 @@ def _parsed(
         f"WHEN size({sql.FIELDS}) < {count} THEN 'few' "
         f"WHEN size({sql.FIELDS}) > {count} THEN 'many' ELSE 'row' END AS {sql.KIND}"
     )
-    split = lines.selectExpr(
-        "*", f"{sql.fields_sql(header.delimiter, quote)} AS {sql.FIELDS}"
-    ).selectExpr("*", kind)
+    split = (
+        lines.selectExpr("*", f"{sql.simple_sql(header.delimiter, quote)} AS {sql.SIMPLE}")
+        .selectExpr("*", f"{sql.fields_sql(header.delimiter, quote)} AS {sql.FIELDS}")
+        .selectExpr("*", kind)
+    )
     texts = {field.name: sql.value_sql(field, table.missing) for field in fields}
     taken = split.selectExpr(
         sql.LINE,
@@ -227,25 +230,26 @@ def _text(number: int) -> str:
 
 def _with_values(taken: Any, header: Header, fields: Sequence[sql.Field], table: Table) -> Any:
     """Return values where texts are plain, odd texts otherwise, and lines that are in doubt."""
-    values, odd, doubts = [], [], [f"{sql.KIND} NOT IN ('row', 'blank')"]
+    values, odd, any_odd, doubts = [], [], [], [f"{sql.KIND} NOT IN ('row', 'blank')"]
     for number, field in enumerate(fields):
         text, name = sql.number_text_sql(_text(number), field), sql.name_of(field.name)
         plain, typed = sql.plain_sql(text, field), sql.typed_sql(text, field)
         values.append(f"IF({plain}, {typed}, NULL) AS {name}")
         is_odd = f"{_text(number)} IS NOT NULL AND {name} IS NULL"
         odd.append(f"IF({is_odd}, named_struct('c', {number}, 't', {text}), NULL)")
+        any_odd.append(f"({is_odd})")
         doubts += [is_odd, *_bound_faults(name, table, field.name)]
         if field.type in {"integer", "day"}:
             doubts.append(f"abs({name}) > 2147483647")
     places = {field.position: number for number, field in enumerate(fields)}
     shown = ", ".join(f"coalesce({_text(places[at])}, '')" for at in sorted(places))
+    # Nearly no row has one, and gathering them takes Spark long.
+    gathered = f"IF({' OR '.join(any_odd)}, array_compact(array({', '.join(odd)})), NULL)"
     any_doubt = " OR ".join(f"({one})" for one in doubts)
     doubt = f"{sql.KIND} <> 'header' AND coalesce({any_doubt}, false)"
     return (
         taken.selectExpr("*", *values)
-        .selectExpr(
-            "*", f"array_compact(array({', '.join(odd)})) AS {sql.ODD}", f"{doubt} AS vigie_doubt"
-        )
+        .selectExpr("*", f"{gathered} AS {sql.ODD}", f"{doubt} AS vigie_doubt")
         .selectExpr(
             sql.BLOCK,
             sql.PLACE,
@@ -424,7 +428,8 @@ def _write(session: Any, parts: Sequence[_Part], table: Table, url: str) -> None
     # Files differ in what was odd in them, and so in their other columns.
     chosen = [frame.selectExpr(*columns, _ORDER) for frame in frames]
     together = functools.reduce(lambda one, other: one.unionAll(other), chosen)
-    together.write.mode("overwrite").parquet(url)
+    # A compressed file is read by one core alone; what comes after need not be.
+    together.write.option("maxRecordsPerFile", ROWS_PER_FILE).mode("overwrite").parquet(url)
     written = int(session.read.parquet(url).count())
     if written != before:
         raise DataError(

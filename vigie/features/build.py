@@ -114,4 +114,4 @@ def _side_by_side(
         )
     backend = ibis.get_backend(tables[0])
     sql = f"SELECT {', '.join(wanted)} FROM {joins}"
-    return materialized(query(backend, sql))
+    return materialized(query(backend, sql), small=True)

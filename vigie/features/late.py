@@ -84,7 +84,7 @@ def _with_ranks(group: RankFeatures, wide: ibis.Table, ranked: Mapping[str, Feat
 
     within = [f"{WITHIN}{name}" for name in group.within]
     names = [feature.name for feature in ranked.values()]
-    narrow = materialized(wide.select(COHORT_ID, *within, *names))
+    narrow = materialized(wide.select(COHORT_ID, *within, *names), small=True)
     backend = ibis.get_backend(narrow)
     source, keys = quote_name(narrow.op().name), [quote_name(name) for name in within]
     listed = []
@@ -106,4 +106,4 @@ def _with_ranks(group: RankFeatures, wide: ibis.Table, ranked: Mapping[str, Feat
         f"percent_rank() OVER (PARTITION BY {partition} ORDER BY v) AS r "
         f"FROM ({' UNION ALL '.join(listed)}) AS listed) AS ranks GROUP BY {COHORT_ID}",
     )
-    return wide.left_join(materialized(ranks), COHORT_ID).drop(f"{COHORT_ID}_right")
+    return wide.left_join(materialized(ranks, small=True), COHORT_ID).drop(f"{COHORT_ID}_right")

@@ -7,12 +7,12 @@ certainly agree (a plain number, an ISO date); any other text is *odd*, and left
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 BLOCK = "vigie_block"
 PLACE = "vigie_place"
 LINE = "vigie_line"
+SIMPLE = "vigie_simple"
 FIELDS = "vigie_fields"
 KIND = "vigie_kind"
 ODD = "vigie_odd"
@@ -27,8 +27,7 @@ SPARK_TYPES = {
     "boolean": "boolean",
 }
 _INT_MAX = 2_147_483_647
-_WHOLE = r"^-?[0-9]{1,18}$"
-_WHOLE_POINT = r"^-?[0-9]{1,15}[.]0*$"
+_WHOLE = r"^-?(?:[0-9]{1,18}|[0-9]{1,15}[.]0*)$"
 _NUMBER = r"^-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]{1,2})?$"
 _DATE = r"^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,6})?)?"
@@ -66,11 +65,24 @@ def text_of(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def fields_sql(delimiter: str, quote: str) -> str:
-    """Return the fields of ``vigie_line`` as an array of strings."""
-    split = f"split({LINE}, {text_of(re.escape(delimiter))}, -1)"
+def simple_sql(delimiter: str, quote: str) -> str:
+    """Return whether quotation marks, if any, stand around whole fields that need none.
+
+    Nearly every line of nearly every file: what its fields are is found in a fifth of the time.
+    """
     if not quote:
-        return split
+        return "true"
+    q, d = re.escape(quote), re.escape(delimiter)
+    field = f"(?:{q}[^{q}{d}]*+{q}|[^{q}{d}]*+)"
+    return f"{LINE} RLIKE {text_of(f'^{field}(?:{d}{field})*+$')}"
+
+
+def fields_sql(delimiter: str, quote: str) -> str:
+    """Return the fields of ``vigie_line`` as an array of strings, by ``vigie_simple``."""
+    if not quote:
+        return f"split({LINE}, {text_of(re.escape(delimiter))}, -1)"
+    bare = f"replace({LINE}, {text_of(quote)}, '')"
+    split = f"split({bare}, {text_of(re.escape(delimiter))}, -1)"
     field = _field_pattern(delimiter, quote)
     found = (
         f"regexp_extract_all(concat({text_of(delimiter)}, {LINE}), "
@@ -78,7 +90,7 @@ def fields_sql(delimiter: str, quote: str) -> str:
     )
     inner = f"replace(substr(x, 2, length(x) - 2), {text_of(quote * 2)}, {text_of(quote)})"
     unquoted = f"transform({found}, x -> IF(startswith(x, {text_of(quote)}), {inner}, x))"
-    return f"IF(instr({LINE}, {text_of(quote)}) = 0, {split}, {unquoted})"
+    return f"IF({SIMPLE}, {split}, {unquoted})"
 
 
 def broken_quotes_sql(delimiter: str, quote: str) -> str:
@@ -87,7 +99,7 @@ def broken_quotes_sql(delimiter: str, quote: str) -> str:
         return "false"
     field = _field_pattern(delimiter, quote)
     whole = f"^(?:{field})(?:{re.escape(delimiter)}(?:{field}))*$"
-    return f"instr({LINE}, {text_of(quote)}) > 0 AND NOT {LINE} RLIKE {text_of(whole)}"
+    return f"NOT {SIMPLE} AND NOT {LINE} RLIKE {text_of(whole)}"
 
 
 def _field_pattern(delimiter: str, quote: str) -> str:
@@ -120,17 +132,16 @@ def plain_sql(text: str, field: Field) -> str:
         return "true"
     if field.type == "boolean":
         return f"lower({text}) IN ('true', 'false')"
-    patterns: Sequence[str | None] = {
-        "integer": [_WHOLE, _WHOLE_POINT],
-        "day": [_WHOLE, _WHOLE_POINT],
-        "number": [_NUMBER],
-        "date": [_DATE],
-        "timestamp": [_TIMESTAMP],
+    pattern: str | None = {
+        "integer": _WHOLE,
+        "day": _WHOLE,
+        "number": _NUMBER,
+        "date": _DATE,
+        "timestamp": _TIMESTAMP,
     }[field.type]
     if field.format is not None and field.type in {"date", "timestamp"}:
-        patterns = [_format_pattern(field.format)]
-    matches = [f"{text} RLIKE {text_of(one)}" for one in patterns if one is not None]
-    return f"({' OR '.join(matches)})" if matches else "false"
+        pattern = _format_pattern(field.format)
+    return "false" if pattern is None else f"({text} RLIKE {text_of(pattern)})"
 
 
 def typed_sql(text: str, field: Field) -> str:

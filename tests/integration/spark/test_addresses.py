@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.acceptance.project import clean_environment
 
 DECLARATION = """
 name = "rows"
@@ -48,7 +49,7 @@ def run(project: Path, *more: str, **environment: str) -> str:
         text=True,
         timeout=900,
         check=False,
-        env=os.environ | environment,
+        env=clean_environment(project.with_name("home")) | environment,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

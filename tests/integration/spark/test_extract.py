@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from vigie.data import spark_extract
 from vigie.data.extract import extract_tables
 from vigie.data.raw_files import find_raw_files
 from vigie.data.spark_extract import extract_on_spark
@@ -173,6 +174,30 @@ def test_blocks_of_a_large_file_are_numbered_one_after_the_other(
         spark.conf.unset("spark.sql.files.maxPartitionBytes")
     assert (summary.rows, summary.rejected) == (1998, 2)
     assert [row["id"] for row in rows[698:702]] == [698, 699, 701, 702]
+
+
+def test_quotation_marks_that_need_a_close_look_beside_those_that_do_not(
+    spark: Any, tmp_path: Path
+) -> None:
+    notes = ['"plain"', '""', '"a, b"', '"says ""no"""', '""""', "bare", "", '"é, ""\'"", |"']
+    rows = [
+        f'"{number}","1.5",3,"2024-01-31",,"true",{note}\n' for number, note in enumerate(notes)
+    ]
+    write(tmp_path, HEADER + "".join(rows) + '8,1,1,,,,"a",b\n')
+    summary, _schema, found, rejected = same(both(spark, tmp_path, dataset()))
+    assert (summary.rows, summary.rejected) == (8, 1)
+    assert [row["note"] for row in found[2:5]] == ["a, b", 'says "no"', '"']
+    assert "too many columns" in rejected
+
+
+def test_a_compressed_file_becomes_several(
+    spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spark_extract, "ROWS_PER_FILE", 20)
+    write(tmp_path, HEADER + "".join(f"{one},1,1,,,,a\n" for one in range(50)), "rows.csv.gz")
+    summary, _schema, rows, _rejected = same(both(spark, tmp_path, dataset()))
+    assert summary.rows == len(rows) == 50
+    assert len(list((tmp_path / "spark" / "rows.parquet").glob("*.parquet"))) == 3
 
 
 def test_too_many_rejected_stop_it_and_are_all_listed(spark: Any, tmp_path: Path) -> None:
