@@ -135,10 +135,10 @@ def materialized(table: ibis.Table, *, small: bool = False) -> ibis.Table:
         return backend.create_table(name, table, temp=True)
     rows = backend.raw_sql(backend.compile(table))
     if small:
-        rows.localCheckpoint(eager=True).createOrReplaceTempView(name)
-        return backend.table(name)
+        rows = rows.localCheckpoint(eager=True)
     rows.createOrReplaceTempView(name)
-    backend.raw_sql(f"CACHE LAZY TABLE `{name}`")
+    if not small:
+        backend.raw_sql(f"CACHE LAZY TABLE `{name}`")
     return backend.table(name)
 
 

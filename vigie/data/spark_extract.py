@@ -30,8 +30,9 @@ from vigie.spark.frames import drop_views, keep
 
 # A driver has room for so many different texts, and for so many rows that don't fit.
 MOST_ODD = 200_000
-ROWS_PER_FILE = 1_000_000
 MOST_REJECTED = 1_000_000
+# A compressed file is read by one core alone; what it becomes need not be.
+ROWS_PER_FILE = 1_000_000
 _ORDER = "vigie_order"
 
 
@@ -428,7 +429,6 @@ def _write(session: Any, parts: Sequence[_Part], table: Table, url: str) -> None
     # Files differ in what was odd in them, and so in their other columns.
     chosen = [frame.selectExpr(*columns, _ORDER) for frame in frames]
     together = functools.reduce(lambda one, other: one.unionAll(other), chosen)
-    # A compressed file is read by one core alone; what comes after need not be.
     together.write.option("maxRecordsPerFile", ROWS_PER_FILE).mode("overwrite").parquet(url)
     written = int(session.read.parquet(url).count())
     if written != before:
