@@ -35,7 +35,6 @@ SETTINGS = {
     "synchronous_commit": "on",
     "jit": "off",
     "maintenance_work_mem": "128MB",
-    "max_parallel_maintenance_workers": "2",
     # No table or function of anybody's may stand in for one of PostgreSQL's.
     "search_path": "pg_catalog",
 }

@@ -64,9 +64,13 @@ def create_table_sql(schema: str, name: str, plan: TablePlan) -> str:
 
 
 def copy_sql(schema: str, name: str, plan: TablePlan) -> str:
-    """Return the COPY that takes the rows in binary form."""
+    """Return the COPY that takes the rows in binary form, into a table made or emptied just now.
+
+    Rows are written as frozen: whoever reads them first needs not note in each that its
+    transaction was committed, which would write the whole table again.
+    """
     columns = quote_list(column.name for column in plan.columns)
-    return f"COPY {quote(schema, name)} ({columns}) FROM STDIN (FORMAT binary)"
+    return f"COPY {quote(schema, name)} ({columns}) FROM STDIN (FORMAT binary, FREEZE)"
 
 
 def primary_key_sql(schema: str, name: str, plan: TablePlan, constraint: str) -> str:

@@ -109,7 +109,6 @@ def transform_on(
 ) -> TransformReport:
     """Write the same with any engine, which knows where the tables come from and go to."""
     report = TransformReport()
-    report = TransformReport()
     if cleaned is not None:
         report.set_aside = {table: dict(faults) for table, faults in cleaned.set_aside.items()}
     for name, table in _referenced_first(dataset):

@@ -67,6 +67,19 @@ def test_makes_keys_indexes_and_comments(place: Place) -> None:
     assert place.ask("SELECT col_description('classes'::regclass, 2)") == ["Seats (chairs)"]
 
 
+def test_rows_are_written_once(place: Place, role: str) -> None:
+    """As frozen: no reader writes their pages again to note that the load was committed."""
+    for strategy in ("swap", "refill"):
+        if strategy == "refill":
+            attach(place, role)
+        assert place.load().strategy == strategy
+        assert place.ask(
+            "SELECT relname, relpages, relallvisible FROM pg_class "
+            "WHERE relname IN ('pupils', 'visits') AND relnamespace = "
+            f"'{place.schema}'::regnamespace ORDER BY 1"
+        ) == [("pupils", 1, 1), ("visits", 1, 1)]
+
+
 def test_a_reload_with_the_same_rows_has_the_same_state(place: Place) -> None:
     assert place.state() is None
     place.load()
