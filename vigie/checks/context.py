@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vigie.data.raw_artifact import RawTables
-from vigie.data.spark_raw import RemoteRawTables
 from vigie.dataset.spec import Dataset
 from vigie.paths import ProjectPaths
 from vigie.pipeline.ledger import Ledger
 from vigie.pipeline.runner import Pipeline
 from vigie.settings import LoadedSettings
+
+if TYPE_CHECKING:
+    from vigie.data.spark_raw import RemoteRawTables
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,11 +146,11 @@ def _add_keys(transaction: Transaction, layout: Layout, sources: Sequence[Source
 def _verify_counts(
     transaction: Transaction, layout: Layout, sources: Sequence[Source], stored: Sequence[int]
 ) -> None:
-    for source, count in zip(sources, stored, strict=True):
-        where = quote(transaction.schema, layout.at(source.plan.name))
+    for source, told in zip(sources, stored, strict=True):
+        where, count = quote(transaction.schema, layout.at(source.plan.name)), told
         if layout.strategy == "refill":
             # What people's triggers did after the rows were stored, COPY doesn't tell.
-            ((count,),) = transaction.rows(f"SELECT count(*) FROM ONLY {where}")
+            count = transaction.rows(f"SELECT count(*) FROM ONLY {where}")[0][0]
         if count != source.row_count:
             raise DatabaseError(
                 _("{table} has {count} rows in the database and {expected} in its file.").format(

@@ -74,12 +74,23 @@ class ModelVersion:
 
 def list_models(versions: Path, mode: str) -> list[ModelVersion]:
     """Return every version of a mode's model, newest first, broken ones included."""
+    paths = _files(versions, mode)
+    return [_version(versions, mode, stamp, paths[stamp]) for stamp in sorted(paths, reverse=True)]
+
+
+def count_models(versions: Path, mode: str) -> int:
+    """Return how many ``list_models`` would, without reading any."""
+    return len(_files(versions, mode))
+
+
+def _files(versions: Path, mode: str) -> dict[str, list[Path]]:
+    """Return the files of a mode's versions by their time stamps."""
     paths: dict[str, list[Path]] = {}
     for path in versions.glob(f"*_{mode}_*"):
         stamp = path.stem.rpartition("_")[2]
         if _STAMP.fullmatch(stamp) and path.stem.endswith(f"_{mode}_{stamp}"):
             paths.setdefault(stamp, []).append(path)
-    return [_version(versions, mode, stamp, paths[stamp]) for stamp in sorted(paths, reverse=True)]
+    return paths
 
 
 def _version(versions: Path, mode: str, stamp: str, paths: Sequence[Path]) -> ModelVersion:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vigie.history.model_versions import (
     METADATA_NAME,
+    count_models,
     is_whole,
     list_models,
     position_of,
@@ -37,6 +38,8 @@ def prune_models(paths: ProjectPaths, keep: int) -> list[str]:
 
     The version of the model in use is kept however old it is.
     """
+    if count_models(paths.model_versions, paths.mode) <= keep:
+        return []
     models = list_models(paths.model_versions, paths.mode)
     current = position_of(models, read_json_object(paths.model(METADATA_NAME, ".json")))
     # Nothing is hashed where there is nothing to remove.

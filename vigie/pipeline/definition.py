@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from vigie.pipeline.fingerprint import EXCLUDED_MODULES
-from vigie.pipeline.step import Step
+from vigie.pipeline.step import Step, StepContext
 
 # How a server is started and reached decides nothing of what is loaded into it.
 NO_RESULT = (
@@ -51,6 +53,20 @@ THRESHOLD = (
 )
 
 
+def _carried_out_by(module: str) -> Callable[..., None]:
+    """Return the function ``run`` of a step's module, which is imported when it is called.
+
+    To plan, and to find that there is nothing to do, no step is needed.
+    """
+
+    def run(context: StepContext, **options: Any) -> None:
+        importlib.import_module(module).run(context, **options)
+
+    # Whose code the step is made of.
+    run.__module__ = module
+    return run
+
+
 def pipeline_steps(
     mode: str, engine: str = "duckdb", *, accelerated: bool = False
 ) -> tuple[Step, ...]:
@@ -59,8 +75,6 @@ def pipeline_steps(
     Which cluster Spark runs on decides no result; that it is Spark does: sums of fractions may
     differ in their last digits.
     """
-    from vigie.steps import evaluate, extract, features, load, predict, train, transform
-
     own = f"modes.{mode}"
     more = ("pyspark",) if engine == "spark" else ()
     growing = ("scikit-learn-intelex",) if accelerated else ()
@@ -68,7 +82,7 @@ def pipeline_steps(
         Step(
             name="extract",
             title="EXTRACTING THE DATA",
-            run=extract.run,
+            run=_carried_out_by("vigie.steps.extract"),
             inputs=("raw",),
             outputs=("extracted",),
             params=("dataset.tables", "extract.max_rejected", "engine.name"),
@@ -77,7 +91,7 @@ def pipeline_steps(
         Step(
             name="transform",
             title="TRANSFORMING THE DATA",
-            run=transform.run,
+            run=_carried_out_by("vigie.steps.transform"),
             inputs=("extracted",),
             outputs=("clean",),
             params=(
@@ -94,7 +108,7 @@ def pipeline_steps(
         Step(
             name="load",
             title="LOADING INTO POSTGRESQL",
-            run=load.run,
+            run=_carried_out_by("vigie.steps.load"),
             inputs=("clean",),
             outputs=("database",),
             params=("dataset.tables", "dataset.cohort"),
@@ -104,12 +118,14 @@ def pipeline_steps(
                 "psycopg.sql",
                 "pyarrow.parquet",
                 "vigie.data.backup",
+                "vigie.steps.load",
+                "vigie.steps.features",
             ),
         ),
         Step(
             name="features",
             title="BUILDING THE FEATURES",
-            run=features.run,
+            run=_carried_out_by("vigie.steps.features"),
             inputs=("clean",),
             outputs=("features", "labels", "keys", "features_metadata"),
             params=(
@@ -125,7 +141,7 @@ def pipeline_steps(
         Step(
             name="train",
             title="TRAINING THE MODEL",
-            run=train.run,
+            run=_carried_out_by("vigie.steps.train"),
             inputs=("features", "labels", "keys", "features_metadata"),
             outputs=("model", "model_metadata", "scores"),
             params=(
@@ -150,7 +166,7 @@ def pipeline_steps(
         Step(
             name="evaluate",
             title="EVALUATING THE MODEL",
-            run=evaluate.run,
+            run=_carried_out_by("vigie.steps.evaluate"),
             inputs=("scores", "model_metadata", "features_metadata", "keys", "published"),
             outputs=("metrics", "figures", "model_card"),
             params=(*THRESHOLD, "evaluation.recall_margin", "report.figures", "seed", "lang"),
@@ -160,7 +176,7 @@ def pipeline_steps(
         Step(
             name="predict",
             title="PREDICTING THE RISKS",
-            run=predict.run,
+            run=_carried_out_by("vigie.steps.predict"),
             inputs=(
                 "features",
                 "labels",
@@ -199,8 +215,6 @@ def trial_steps(mode: str, kinds: Sequence[str], *, compared: bool = False) -> t
     compared
         Whether they are held against each other too.
     """
-    from vigie.steps import compare, judge
-
     first = {step.name: step for step in pipeline_steps(mode)}
     train = first["train"]
     kept = ("evaluation.", f"modes.{mode}.n_splits_cv", "seed", "model.calibrate")
@@ -210,7 +224,7 @@ def trial_steps(mode: str, kinds: Sequence[str], *, compared: bool = False) -> t
         Step(
             name=f"judge {kind}",
             title=f"judge {kind}",
-            run=partial(judge.run, kind=kind),
+            run=partial(_carried_out_by("vigie.steps.judge"), kind=kind),
             inputs=train.inputs,
             outputs=(f"judged {kind}", f"scores {kind}"),
             params=(*params, "predict.threshold", f"trial.{kind}"),
@@ -224,7 +238,7 @@ def trial_steps(mode: str, kinds: Sequence[str], *, compared: bool = False) -> t
             Step(
                 name="compare",
                 title="compare",
-                run=partial(compare.run, kinds=tuple(kinds)),
+                run=partial(_carried_out_by("vigie.steps.compare"), kinds=tuple(kinds)),
                 inputs=tuple(f"{what} {kind}" for kind in kinds for what in ("judged", "scores")),
                 outputs=("comparison",),
                 params=("seed",),

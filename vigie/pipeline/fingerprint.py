@@ -41,6 +41,7 @@ EXCLUDED_MODULES = (
 
 MASK = "***"
 _SECRET_KEY = re.compile(r"password|passwd|secret|token|credential|api_?key", re.IGNORECASE)
+_VERSION = re.compile(r"^Version: *(\S+)", re.MULTILINE)
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
 
 
@@ -187,9 +188,12 @@ def _library_version(name: str) -> str | None:
     if name == "python":
         return platform.python_version()
     try:
-        return importlib.metadata.version(name)
+        found = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+    # Its own way to the version reads the project's whole description as if it were an e-mail.
+    version = _VERSION.search(found.read_text("METADATA") or "")
+    return version[1] if version else found.version
 
 
 # --- code ------------------------------------------------------------------------------------

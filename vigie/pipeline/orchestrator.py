@@ -17,23 +17,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vigie import __version__
-from vigie.checks.check import (
-    CHECKS,
-    CheckContext,
-    Finding,
-    as_json,
-    lines_of,
-    refuse_unknown,
-    run_checks,
-)
 from vigie.data.raw_artifact import RawTables
-from vigie.data.spark_raw import RemoteRawTables
 from vigie.dataset.declaration import declaration_error, parse_dataset, read_declaration
 from vigie.dataset.spec import Dataset
-from vigie.errors import ArtifactMissing, CheckFailed, DatabaseError, UsageError
+from vigie.errors import ArtifactMissing, DatabaseError, UsageError
 from vigie.i18n import _, language_from_environment, use_language
 from vigie.paths import ProjectPaths
 from vigie.pipeline.artifacts import (
@@ -55,10 +45,12 @@ from vigie.pipeline.record import RunRecord, read_git_state
 from vigie.pipeline.resources import Resources
 from vigie.pipeline.runner import Pipeline, RunResult, make_plan, run_plan
 from vigie.pipeline.step import Reporter, Step, StepContext
-from vigie.settings import LoadedSettings, find_project, load_settings, project_option
+from vigie.settings import LoadedSettings, find_project, load_settings
 from vigie.spark.files import is_url
-from vigie.typed import with_option
-from vigie.verdict import Verdict
+
+if TYPE_CHECKING:
+    from vigie.checks.check import Finding
+    from vigie.data.spark_raw import RemoteRawTables
 
 # The steps that need the database.
 IN_DATABASE = frozenset({"load", "predict"})
@@ -150,7 +142,10 @@ class PipelineOrchestrator:
     def open(self) -> tuple[Session, tuple[str, ...], tuple[str, ...]]:
         """Return a session that speaks the language set, the steps asked for, those forced."""
         mode, steps, forced = self.options.checked()
-        refuse_unknown(self.options.skip_check)
+        if self.options.skip_check:
+            from vigie.checks.check import refuse_unknown
+
+            refuse_unknown(self.options.skip_check)
         settings = self.settings()
         language = settings.get("lang") or language_from_environment()
         use_language(language)
@@ -211,6 +206,8 @@ class Session:
             resources=Resources(settings, paths),
         )
         if is_url(paths.raw_dir):
+            from vigie.data.spark_raw import RemoteRawTables
+
             session.raw = RemoteRawTables(
                 "raw", paths.raw_dir, dataset, session.resources.spark_if_engine
             )
@@ -261,7 +258,9 @@ class Session:
                     # It had better be known before the first step that no server answers.
                     self.resources.address()
                 if self.mode == "prod" and self.to_run and not plan.blocked:
-                    self._pass_checks(steps, record)
+                    from vigie.pipeline.checklist import pass_checks
+
+                    pass_checks(self.check(steps), self.console, record)
                 result = run_plan(
                     pipeline,
                     plan,
@@ -299,6 +298,9 @@ class Session:
 
     def check(self, steps: Sequence[str]) -> list[Finding]:
         """Answer the production checklist for a run of `steps`."""
+        from vigie.checks.context import CheckContext
+        from vigie.pipeline.checklist import answer, audit_of_dev
+
         context = CheckContext(
             settings=self.settings,
             paths=self.paths,
@@ -306,43 +308,10 @@ class Session:
             raw=self.raw,
             steps=tuple(steps),
             open_dev=self._dev_pipeline,
-            audit_dev=self._audit_dev,
+            audit_dev=lambda: audit_of_dev(self.settings, self.paths),
             log_bytes=self.log_bytes,
         )
-        checks = {name: check for name, check in CHECKS.items() if self.mode != name}
-        option = project_option(self.paths.project)
-        return [
-            replace(one, fix=with_option(one.fix, option)) if one.fix else one
-            for one in run_checks(context, skip=self.options.skip_check, checks=checks)
-        ]
-
-    def _pass_checks(self, steps: Sequence[str], record: RunRecord) -> None:
-        """Go through the checklist before the first step; a fail stops the run."""
-        findings = self.check(steps)
-        record.content["checks"] = as_json(findings)["checks"]
-        self.console.line(_("🔎 Checks before production:"))
-        for one in findings:
-            bad = one.status in {Verdict.WARN, Verdict.FAIL}
-            for line in lines_of(one):
-                self.console.line(f"   {line}", level=logging.WARNING if bad else logging.INFO)
-        failed = [one.name for one in findings if one.status == Verdict.FAIL]
-        if failed:
-            raise CheckFailed(
-                _("The run was stopped by its checks before production: {names}.").format(
-                    names=", ".join(failed)
-                ),
-                fix=_(
-                    "Mend what the arrows above name, or leave a check out (it is recorded): "
-                    "--skip-check {names}"
-                ).format(names=" ".join(failed)),
-            )
-
-    def _audit_dev(self) -> list[dict[str, Any]]:
-        from vigie.audit.run import known_audit
-
-        paths = replace(self.paths, mode="dev")
-        parts: list[dict[str, Any]] = known_audit(self.settings, paths)["parts"]
-        return parts
+        return answer(context, self.options.skip_check)
 
     def _dev_pipeline(self) -> Pipeline:
         """Return dev's steps with their present values and code, and its past."""
@@ -485,16 +454,17 @@ class Session:
         Not after Ctrl-C, which is to end quickly, nor where the database may be the trouble: what
         is left out now comes with the next run.
         """
-        from vigie.data.tables_artifact import remember_tables
         from vigie.history.prune import prune_models, prune_runs
-        from vigie.history.runs import RunHistory
-        from vigie.history.tables import write_history
 
         cause = getattr(after, "cause", after)
         if isinstance(cause, DatabaseError) or not isinstance(cause, Exception | None):
             return
         try:
             if self.resources.opened is not None:
+                from vigie.data.tables_artifact import remember_tables
+                from vigie.history.runs import RunHistory
+                from vigie.history.tables import write_history
+
                 history = RunHistory(self.paths.state)
                 write_history(self.resources.opened, self.paths.project, history)
                 remember_tables(self.settings, self.paths, self.resources.opened)
@@ -556,8 +526,5 @@ class Session:
 
 
 def _present_fingerprint(pipeline: Pipeline, step: Step) -> str:
-    from vigie.pipeline.fingerprint import fingerprint
-
     states = {name: pipeline.artifacts[name].state() for name in step.inputs}
-    libraries = pipeline.libraries(step.libraries)
-    return fingerprint(step, pipeline.values, pipeline.code(step), libraries, states).digest
+    return pipeline.fingerprint(step, states).digest

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from vigie import __version__
 from vigie.dataset.spec import Dataset, report_column
 from vigie.errors import ArtifactMissing
-from vigie.history.diff import diff_runs
 from vigie.history.runs import RecordedRun, RunHistory
 from vigie.i18n import LOCALE_DIR, _
 from vigie.names import STEP_NAMES
@@ -326,6 +325,8 @@ def _page_of(project: Path, run: RecordedRun, runs: Iterable[RecordedRun]) -> st
 
 def _short_changes(before: RecordedRun, run: RecordedRun) -> list[str]:
     """Return in a few words what a run did otherwise than the one before."""
+    from vigie.history.diff import diff_runs
+
     found = diff_runs(before, run)
     told = [f"{one.key}: {one.a} → {one.b}" for one in found.settings]
     for words, changes in (
@@ -374,6 +375,8 @@ def _run_before(earlier: Iterable[RecordedRun], run: RecordedRun) -> RecordedRun
 
 
 def _changes(history: RunHistory, run: RecordedRun) -> dict[str, Any] | None:
+    from vigie.history.diff import diff_runs
+
     ids = history.ids()
     later = ids.index(run.summary.run_id) if run.summary.run_id in ids else len(ids)
     earlier = (one for one in map(history.read, ids[later + 1 :]) if one is not None)

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -66,10 +66,22 @@ class Pipeline:
     ledger: Ledger
     code: Callable[[Step], Mapping[str, str]]
     libraries: Versions = library_versions
+    _known: dict[str, Fingerprint] = field(default_factory=dict, repr=False, compare=False)
 
     def step(self, name: str) -> Step:
         """Return the step of that name."""
         return next(step for step in self.steps if step.name == name)
+
+    def fingerprint(self, step: Step, states: Mapping[str, str | None]) -> Fingerprint:
+        """Return the fingerprint of a step whose inputs are in these states."""
+        known = self._known.get(step.name)
+        if known is not None:
+            # Of all that it is made of, only what the step reads can have changed since.
+            return replace(known, inputs={name: states[name] for name in step.inputs})
+        libraries = self.libraries(step.libraries)
+        found = fingerprint(step, self.values, self.code(step), libraries, states)
+        self._known[step.name] = found
+        return found
 
 
 class RunObserver(Protocol):
@@ -124,7 +136,7 @@ def make_plan(
     for step in pipeline.steps:
         if step.name in concerned:
             _read_states(pipeline, (*step.inputs, *step.outputs), states)
-            fingerprints[step.name] = _fingerprint(pipeline, step, states)
+            fingerprints[step.name] = pipeline.fingerprint(step, states)
     return plan(
         pipeline.steps,
         requested=requested,
@@ -239,7 +251,7 @@ class _Run:
         self._join([one for one in self.going_on if one.work and not one.work.is_running])
         try:
             states = _read_states(self.pipeline, (*step.inputs, *step.outputs), {})
-            present = _fingerprint(self.pipeline, step, states)
+            present = self.pipeline.fingerprint(step, states)
         except BaseException as error:
             # Nothing ran, so there is nothing for the ledger; the caller still learns where.
             stopped = self._stopped(step, error)
@@ -491,11 +503,6 @@ def _read_states(
         if name not in states:
             states[name] = pipeline.artifacts[name].state()
     return states
-
-
-def _fingerprint(pipeline: Pipeline, step: Step, states: Mapping[str, str | None]) -> Fingerprint:
-    libraries = pipeline.libraries(step.libraries)
-    return fingerprint(step, pipeline.values, pipeline.code(step), libraries, states)
 
 
 def _made(pipeline: Pipeline, step: Step) -> dict[str, str | None]:
