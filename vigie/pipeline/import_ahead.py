@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import threading
 from collections.abc import Sequence
+from typing import Self
 
 
 def import_if_possible(module: str) -> None:
@@ -46,7 +47,10 @@ class ImportAhead:
             if module in self._done:
                 self._done[module].wait()
 
-    def stop(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
         """Begin no other module."""
         self._wanted = False
 

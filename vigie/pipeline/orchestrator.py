@@ -40,10 +40,10 @@ from vigie.pipeline.next_steps import next_steps, state_after
 from vigie.pipeline.options import RunOptions, RunTrace
 from vigie.pipeline.outputs import clear_away, files_made, make_artifacts
 from vigie.pipeline.pages import ReportPages
-from vigie.pipeline.planner import Run
+from vigie.pipeline.planner import Plan, Run
 from vigie.pipeline.record import RunRecord, read_git_state
 from vigie.pipeline.resources import Resources
-from vigie.pipeline.runner import Pipeline, RunResult, make_plan, run_plan
+from vigie.pipeline.runner import Pipeline, RunResult, import_ahead, make_plan, run_plan
 from vigie.pipeline.step import Reporter, Step, StepContext
 from vigie.settings import LoadedSettings, find_project, load_settings
 from vigie.spark.files import is_url
@@ -250,26 +250,20 @@ class Session:
                 plan = make_plan(pipeline, requested=steps, forced=forced)
                 self.trace.plan = plan
                 self.to_run = [one.step for one in plan.decisions if isinstance(one, Run)]
-                if self.to_run:
-                    self.refuse_bad_expressions()
                 if "train" in self.to_run:
                     self.resources.refuse_bad_workers()
-                if not plan.blocked and IN_DATABASE & set(self.to_run):
-                    # It had better be known before the first step that no server answers.
-                    self.resources.address()
-                if self.mode == "prod" and self.to_run and not plan.blocked:
-                    from vigie.pipeline.checklist import pass_checks
-
-                    pass_checks(self.check(steps), self.console, record)
-                result = run_plan(
-                    pipeline,
-                    plan,
-                    run_id=record.run_id,
-                    make_context=lambda step: self.context(step, pipeline),
-                    observer=self.console,
-                    record=record,
-                    beside=self.resources.threads() > 1,
-                )
+                with import_ahead(pipeline, plan) as ahead:
+                    self._refuse_early(plan, steps, record)
+                    result = run_plan(
+                        pipeline,
+                        plan,
+                        run_id=record.run_id,
+                        make_context=lambda step: self.context(step, pipeline),
+                        observer=self.console,
+                        record=record,
+                        beside=self.resources.threads() > 1,
+                        ahead=ahead,
+                    )
             except BaseException as error:
                 if record.content["status"] == "running":
                     failed = isinstance(error, Exception)
@@ -286,6 +280,18 @@ class Session:
             next_steps(state_after(self.paths, steps, result, generated=generated)),
         )
         return result
+
+    def _refuse_early(self, plan: Plan, steps: Sequence[str], record: RunRecord) -> None:
+        """Look before the first step at what would break a later one."""
+        if self.to_run:
+            self.refuse_bad_expressions()
+        if not plan.blocked and IN_DATABASE & set(self.to_run):
+            # It had better be known before the first step that no server answers.
+            self.resources.address()
+        if self.mode == "prod" and self.to_run and not plan.blocked:
+            from vigie.pipeline.checklist import pass_checks
+
+            pass_checks(self.check(steps), self.console, record)
 
     def refuse_bad_expressions(self) -> None:
         """Try the declaration's SQL before the first step: a run must not break in the middle."""

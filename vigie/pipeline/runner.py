@@ -147,6 +147,15 @@ def make_plan(
     )
 
 
+def import_ahead(pipeline: Pipeline, plan: Plan) -> ImportAhead:
+    """Begin to import what the steps that are to run need; to be left when they have ended.
+
+    Worth its while as soon as it is known that they run: a server that starts needs no interpreter.
+    """
+    runs = () if plan.blocked else (one.step for one in plan.decisions if isinstance(one, Run))
+    return ImportAhead([module for name in runs for module in pipeline.step(name).imports])
+
+
 def run_plan(
     pipeline: Pipeline,
     plan: Plan,
@@ -156,6 +165,7 @@ def run_plan(
     observer: RunObserver,
     record: RunRecord | None = None,
     beside: bool = False,
+    ahead: ImportAhead | None = None,
 ) -> RunResult:
     """Carry `plan` out.
 
@@ -175,6 +185,8 @@ def run_plan(
         Is kept up to date, but not closed when all went well: the caller may have more to do.
     beside
         Whether steps that may go on beside later ones do.
+    ahead
+        What ``import_ahead`` gave for this plan; None begins here.
 
     Raises
     ------
@@ -191,20 +203,19 @@ def run_plan(
     runs = [one.step for one in plan.decisions if isinstance(one, Run)]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
-    ahead = ImportAhead([module for name in runs for module in pipeline.step(name).imports])
-    run = _Run(pipeline, run_id, make_context, observer, record, ahead, len(plan.decisions))
-    try:
-        for index, planned in enumerate(plan.decisions, start=1):
-            step = pipeline.step(planned.step)
-            others = beside and step.beside is not None and planned.step in runs[:-1]
-            run.take(index, step, forced=planned.step in plan.forced, beside=others)
-        run.join_all()
-    except BaseException as error:
-        run.let_go(error)
-        raise
-    finally:
-        ahead.stop()
-        sys.setswitchinterval(interval)
+    with ahead or import_ahead(pipeline, plan) as imports:
+        run = _Run(pipeline, run_id, make_context, observer, record, imports, len(plan.decisions))
+        try:
+            for index, planned in enumerate(plan.decisions, start=1):
+                step = pipeline.step(planned.step)
+                others = beside and step.beside is not None and planned.step in runs[:-1]
+                run.take(index, step, forced=planned.step in plan.forced, beside=others)
+            run.join_all()
+        except BaseException as error:
+            run.let_go(error)
+            raise
+        finally:
+            sys.setswitchinterval(interval)
     return RunResult(tuple(run.decisions), tuple(run.outcomes), tuple(run.warnings))
 
 

@@ -72,9 +72,8 @@ def test_module_that_fails_keeps_nobody(modules: SimpleNamespace) -> None:
 
 
 def test_stopped_it_begins_no_other_module_and_keeps_nobody(modules: SimpleNamespace) -> None:
-    ahead = ImportAhead([modules.slow, modules.later])
-    assert modules.begun.wait(SECONDS)
-    ahead.stop()
+    with ImportAhead([modules.slow, modules.later]) as ahead:
+        assert modules.begun.wait(SECONDS)
     modules.go.set()
     ahead.wait_for([modules.slow, modules.later])
     assert modules.slow in sys.modules
