@@ -22,7 +22,8 @@ from pathlib import Path
 from vigie.data.address import DatabaseAddress
 from vigie.data.load import load_tables
 from vigie.data.load_sql import quote
-from vigie.data.postgres import find_binary, open_embedded
+from vigie.data.postgres import open_embedded
+from vigie.data.postgres_cluster import find_binary
 from vigie.data.tables_artifact import TablesArtifact
 from vigie.dataset.declaration import parse_dataset, read_declaration
 from vigie.dataset.spec import Dataset

@@ -26,6 +26,18 @@ from vigie.dataset.declaration import parse_dataset, read_declaration
 from vigie.dataset.spec import Dataset
 
 CLICKS = "student_vle"
+# Over the clean tables in the folder {clean}.
+AGGREGATES = (
+    """PIVOT (
+        SELECT code_module, code_presentation, id_student, activity_type, sum_click
+        FROM '{clean}/student_vle.parquet' JOIN '{clean}/vle.parquet'
+        USING (id_site, code_module, code_presentation) WHERE date <= 180
+    ) ON activity_type USING sum(sum_click)
+    GROUP BY code_module, code_presentation, id_student""",
+    """SELECT code_module, code_presentation, id_student, sum(sum_click),
+        count(DISTINCT date), max(date), sum(sum_click) FILTER (date > 152)
+        FROM '{clean}/student_vle.parquet' WHERE date <= 180 GROUP BY ALL""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +153,8 @@ def features_ratio(clean: Path, dataset: Dataset, runs: int) -> Ratio:
 
     def peer() -> None:
         with duckdb.connect() as engine:
-            engine.execute(
-                f"""PIVOT (
-                    SELECT code_module, code_presentation, id_student, activity_type, sum_click
-                    FROM '{clean}/{CLICKS}.parquet' JOIN '{clean}/vle.parquet'
-                    USING (id_site, code_module, code_presentation) WHERE date <= 180
-                ) ON activity_type USING sum(sum_click)
-                GROUP BY code_module, code_presentation, id_student"""
-            ).fetch_arrow_table()
-            engine.execute(
-                f"""SELECT code_module, code_presentation, id_student, sum(sum_click),
-                    count(DISTINCT date), max(date), sum(sum_click) FILTER (date > 152)
-                    FROM '{clean}/{CLICKS}.parquet' WHERE date <= 180 GROUP BY ALL"""
-            ).fetch_arrow_table()
+            for query in AGGREGATES:
+                engine.execute(query.format(clean=clean)).to_arrow_table()
 
     ours()  # imports
     both = in_turn(lambda: seconds_of(ours), lambda: seconds_of(peer), runs)

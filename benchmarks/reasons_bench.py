@@ -85,7 +85,9 @@ def measure_reasons(runs: int = 3, threads: int | None = None) -> ReasonsMeasure
         more, _reasons = timed(lambda: explain(model, X, topics, threads=threads))
         explained.append(seconds + more)
         processor.append((time.process_time() - began) / threads)
-    base, parts = contributions(model, X[:CHECKED], threads=threads)
+    found = contributions(model, X[:CHECKED], threads=threads)
+    assert found is not None
+    base, parts = found
     assert np.allclose(base + parts.sum(axis=1), scores[:CHECKED], atol=1e-8)
     return ReasonsMeasured(*(statistics.median(one) for one in (explained, processor, scored)))
 

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.bare import measure_bare
 from benchmarks.peers import measure_peers
 from benchmarks.reasons_bench import measure_reasons
 
@@ -240,8 +241,9 @@ def run_all(project: Path, options: argparse.Namespace, *, real: bool) -> str:
     rows.append(("a plain forest of scikit-learn's, for comparison", f"{plain:.1f} s", "–"))
     rows.append(measure_reasons(options.runs).row())
     rows += [ratio.row() for ratio in measure_peers(project / "data" / "raw", options.runs)]
+    bare = measure_bare(project).table() if real else []
     quality = [] if options.no_auc else [(c, auc(project, c)) for c in CUTOFFS]
-    return as_markdown(rows, steps, quality, options.runs, real=real)
+    return as_markdown(rows, steps, bare, quality, options.runs, real=real)
 
 
 def auc(project: Path, cutoff: int) -> float:
@@ -256,6 +258,7 @@ def auc(project: Path, cutoff: int) -> float:
 def as_markdown(
     rows: list[tuple[str, str, str]],
     steps: list[dict[str, float]],
+    bare: list[str],
     quality: list[tuple[int, float]],
     runs: int,
     *,
@@ -280,6 +283,8 @@ def as_markdown(
         "|---|---|",
         *(f"| {n} | {statistics.median(one[n] for one in steps):.2f} |" for n in steps[0]),
     ]
+    if bare:
+        lines += ["", *bare]
     if quality:
         lines += [
             "",

@@ -50,7 +50,8 @@ def main() -> None:
             (project / "vigie.toml").write_text(settings, "utf-8")
             print(row_of(engine, project, options.runs), flush=True)
             matrices[engine] = np.load(project / "data" / "processed" / "features_prod.npy")
-    same = np.allclose(*matrices.values(), rtol=1e-6, atol=1e-6, equal_nan=True)
+    ours, theirs = matrices.values()
+    same = np.allclose(ours, theirs, rtol=1e-6, atol=1e-6, equal_nan=True)
     print(f"\n{matrices['DuckDB'].shape[0]:,} rows, the same features: {'yes' if same else 'NO'}")
 
 
