@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NoReturn
 from vigie.commands.root_page import asks_for_root_page, show_root_page
 from vigie.commands.table import COMMANDS
 from vigie.errors import ExitCode, VigieError
-from vigie.i18n import _, language_from_environment, use_language
+from vigie.i18n import LANGUAGES, _, language_from_environment, use_language
+from vigie.typed import project_typed, take_option, with_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -117,12 +118,8 @@ def end_now(code: int) -> NoReturn:
 
 def _language_asked(arguments: Sequence[str]) -> str:
     """Return the language that the arguments ask for, before they are understood."""
-    for position, argument in enumerate(arguments):
-        if argument == "--lang" and arguments[position + 1 : position + 2] in (["en"], ["fr"]):
-            return arguments[position + 1]
-        if argument in ("--lang=en", "--lang=fr"):
-            return argument[-2:]
-    return language_from_environment()
+    language, _rest = take_option(arguments, "--lang")
+    return language if language in LANGUAGES else language_from_environment()
 
 
 def _failed(
@@ -141,8 +138,6 @@ def _failed(
     logger.debug("traceback", exc_info=error)
     code, cause, resume = _understood(error, status)
     if isinstance(cause, VigieError) and cause.fix:
-        from vigie.typed import project_typed, with_option
-
         cause.fix = with_option(cause.fix, project_typed(arguments))
     _answer_failure(cause, step=getattr(error, "step", None), resume=resume)
     if debug:

@@ -1,4 +1,4 @@
-"""Commands that messages name, as they have to be typed from where the reader is."""
+"""What was typed, read before it is understood, and what messages say to type next."""
 
 from __future__ import annotations
 
@@ -32,16 +32,26 @@ _COMMAND = re.compile(
 )
 
 
-def project_typed(arguments: Sequence[str]) -> str:
-    """Return ``--project`` and the folder as the arguments name it; nothing where they don't."""
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+def take_option(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
+    """Return the first value of an option, and the arguments without it; what follows -- is kept.
+
+    >>> take_option(["run", "--lang", "fr", "--quiet"], "--lang")
+    ('fr', ['run', '--quiet'])
+    """
+    for place, argument in enumerate(arguments):
         if argument == "--":
             break
-        if argument == "--project" and following:
-            return f" --project {shlex.quote(following)}"
-        if argument.startswith("--project="):
-            return f" --project {shlex.quote(argument.partition('=')[2])}"
-    return ""
+        if argument.startswith(f"{name}="):
+            return argument.partition("=")[2], [*arguments[:place], *arguments[place + 1 :]]
+        if argument == name and place + 1 < len(arguments):
+            return arguments[place + 1], [*arguments[:place], *arguments[place + 2 :]]
+    return None, list(arguments)
+
+
+def project_typed(arguments: Sequence[str]) -> str:
+    """Return ``--project`` and the folder as the arguments name it; nothing where they don't."""
+    folder, _rest = take_option(arguments, "--project")
+    return "" if folder is None else f" --project {shlex.quote(folder)}"
 
 
 def with_option(message: str, option: str) -> str:

@@ -120,6 +120,7 @@ def test_the_first_page_needs_no_library() -> None:
         (["--help"], True),
         (["-h", "--lang", "fr"], True),
         (["--lang=fr"], True),
+        (["--lang", "en", "--help"], True),
         (["--lang", "de"], False),
         (["--version"], False),
         (["run", "--help"], False),

@@ -8,7 +8,7 @@ import inspect
 import pytest
 
 from vigie.commands.table import COMMANDS
-from vigie.typed import PROJECT_COMMANDS, project_typed, with_option
+from vigie.typed import PROJECT_COMMANDS, project_typed, take_option, with_option
 
 OPTION = " --project 'my students'"
 
@@ -47,6 +47,22 @@ def test_a_command_names_the_project(message: str, shown: str) -> None:
 )
 def test_the_project_as_it_was_typed(arguments: list[str], option: str) -> None:
     assert project_typed(arguments) == option
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value", "rest"),
+    [
+        (["run", "--lang", "fr", "--quiet"], "fr", ["run", "--quiet"]),
+        (["--lang=fr", "run"], "fr", ["run"]),
+        (["run", "--lang"], None, ["run", "--lang"]),
+        (["run", "--language", "fr"], None, ["run", "--language", "fr"]),
+        (["db", "shell", "--", "--lang", "fr"], None, ["db", "shell", "--", "--lang", "fr"]),
+    ],
+)
+def test_an_option_is_taken_out_of_the_arguments(
+    arguments: list[str], value: str | None, rest: list[str]
+) -> None:
+    assert take_option(arguments, "--lang") == (value, rest)
 
 
 def test_these_commands_take_a_project_and_no_others() -> None:

@@ -23,8 +23,9 @@ from vigie.commands.layout import (
     usage,
 )
 from vigie.commands.table import ABOUT, COMMANDS, ROOT_EXAMPLES
-from vigie.i18n import _
+from vigie.i18n import LANGUAGES, _
 from vigie.terminal import is_terminal
+from vigie.typed import take_option
 
 WIDTH = 80
 # What turns a style on; ECMA-48.
@@ -34,12 +35,8 @@ _OFF = "\x1b[0m"
 
 def asks_for_root_page(arguments: Sequence[str]) -> bool:
     """Return whether the first page is what was asked for."""
-    rest = list(arguments)
-    if len(rest) >= 2 and rest[-2] == "--lang" and rest[-1] in {"en", "fr"}:
-        del rest[-2:]
-    elif rest and rest[-1] in {"--lang=en", "--lang=fr"}:
-        del rest[-1:]
-    return rest in ([], ["--help"], ["-h"])
+    language, rest = take_option(arguments, "--lang")
+    return rest in ([], ["--help"], ["-h"]) and language in {None, *LANGUAGES}
 
 
 def show_root_page() -> None:
