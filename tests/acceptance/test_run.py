@@ -227,6 +227,22 @@ def test_a_second_run_skips_everything_and_says_why(finished: Project) -> None:
     assert text.count("nothing has changed since") == 14
 
 
+def test_a_run_with_nothing_to_do_imports_no_step_and_no_library(finished: Project) -> None:
+    program = (
+        "import sys\nfrom vigie.cli import main\ncode = main(['run'])\n"
+        "sys.exit(code or ' '.join(sorted(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=finished.folder, env=finished.environ,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert skipped(done.stdout) == STEPS
+    modules = set(done.stderr.split())
+    assert "vigie.pipeline.runner" in modules
+    assert not {"duckdb", "numpy", "psycopg", "pyarrow", "sqlglot"} & modules
+    assert not [name for name in modules if name.startswith(("vigie.steps.", "vigie.checks."))]
+
+
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
