@@ -44,9 +44,10 @@ Part = tuple[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """Median seconds of processor time by part; the fits of both kinds of forest apart."""
+    """Seconds of processor time by part; the fits of both kinds of forest apart."""
 
     parts: tuple[Part, ...]
+    forests: int
     fits: float
     accelerated: float | None
 
@@ -54,7 +55,7 @@ class Bare:
         """Return the lines of a Markdown table, and what they come to."""
         cores = os.cpu_count() or 1
         common = sum(seconds for _what, seconds in self.parts)
-        rows = [*self.parts, ("7 forests by scikit-learn", self.fits)]
+        rows = [*self.parts, (f"{self.forests} forests by scikit-learn", self.fits)]
         if self.accelerated is not None:
             rows.append(("instead of these, by scikit-learn-intelex", self.accelerated))
         lines = [
@@ -73,7 +74,10 @@ class Bare:
 
 
 def measure_bare(project: Path, runs: int = 3) -> Bare:
-    """Measure all parts with the raw files, tables and features of a project's ``prod`` run."""
+    """Measure all parts with the raw files, tables and features of a project's ``prod`` run.
+
+    Medians of `runs`; the server's part and the fits, which take longest, are measured once.
+    """
     with tempfile.TemporaryDirectory(prefix="vigie-bare-") as folder:
         work = Path(folder)
         parts = (
@@ -85,14 +89,14 @@ def measure_bare(project: Path, runs: int = 3) -> Bare:
     matrix, outcomes, sizes = training(project)
     from sklearn.ensemble import RandomForestClassifier
 
-    fits = median(1, lambda: forests(RandomForestClassifier, project, matrix, outcomes, sizes))
+    fits = median(1, lambda: grow(RandomForestClassifier, project, matrix, outcomes, sizes))
     try:
         from sklearnex.ensemble import RandomForestClassifier as Accelerated
     except ImportError:
-        return Bare(parts, fits, None)
+        return Bare(parts, len(sizes), fits, None)
     filled = np.nan_to_num(matrix)
-    accelerated = median(1, lambda: forests(Accelerated, project, filled, outcomes, sizes))
-    return Bare(parts, fits, accelerated)
+    accelerated = median(1, lambda: grow(Accelerated, project, filled, outcomes, sizes))
+    return Bare(parts, len(sizes), fits, accelerated)
 
 
 def median(runs: int, work: Callable[[], object]) -> float:
@@ -139,8 +143,9 @@ def load(project: Path, work: Path) -> float:
     """
     import psycopg
 
-    # The server's user reads and writes the files, where it isn't ours.
-    work.chmod(0o777)
+    if os.geteuid() == 0:
+        # The server runs as somebody else then, and reads and writes these files.
+        work.chmod(0o777)
     with (
         open_embedded(project / ".vigie" / "postgres") as address,
         psycopg.connect("".join(address.url())) as connection,
@@ -206,7 +211,7 @@ def describe(project: Path) -> dict[str, Any]:
     return found
 
 
-def forests(kind: Any, project: Path, matrix: Any, outcomes: Any, sizes: list[int]) -> None:
+def grow(kind: Any, project: Path, matrix: Any, outcomes: Any, sizes: list[int]) -> None:
     params = describe(project)["params"]
     order = np.random.default_rng(0).permutation(len(outcomes))
     for size in sizes:

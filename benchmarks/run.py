@@ -241,7 +241,7 @@ def run_all(project: Path, options: argparse.Namespace, *, real: bool) -> str:
     rows.append(("a plain forest of scikit-learn's, for comparison", f"{plain:.1f} s", "–"))
     rows.append(measure_reasons(options.runs).row())
     rows += [ratio.row() for ratio in measure_peers(project / "data" / "raw", options.runs)]
-    bare = measure_bare(project).table() if real else []
+    bare = measure_bare(project, options.runs).table() if real else []
     quality = [] if options.no_auc else [(c, auc(project, c)) for c in CUTOFFS]
     return as_markdown(rows, steps, bare, quality, options.runs, real=real)
 

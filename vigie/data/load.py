@@ -56,7 +56,7 @@ class LoadReport:
     Parameters
     ----------
     rows
-        Rows of each table, counted in the database before the commit.
+        Rows of each table: as COPY told of a new one, counted in one of people's.
     seconds
         Seconds of each phase (``rows of student_vle``, ``indexes``, ``commit``).
     strategy

@@ -58,7 +58,7 @@ def load_in_transaction(
         begin(transaction)
         layout = prepare(transaction, [source.plan for source in sources])
     stored = _fill(transaction, layout, sources)
-    with watch.phase("check", _("counting the rows")):
+    with watch.phase("check", _("checking the rows")):
         _verify_counts(transaction, layout, sources, stored)
     _add_keys(transaction, layout, sources)
     with watch.phase("swap", _("putting the new tables in place")):

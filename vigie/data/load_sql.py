@@ -64,10 +64,12 @@ def create_table_sql(schema: str, name: str, plan: TablePlan) -> str:
 
 
 def copy_sql(schema: str, name: str, plan: TablePlan) -> str:
-    """Return the COPY that takes the rows in binary form, into a table made or emptied just now.
+    """Return the COPY that takes the rows in binary form, into a table of this transaction.
 
     Rows are written as frozen: whoever reads them first needs not note in each that its
-    transaction was committed, which would write the whole table again.
+    transaction was committed, which would write the whole table again. The server wants the table
+    to be made or emptied in the same transaction for that, outside any savepoint, and no cursor
+    open.
     """
     columns = quote_list(column.name for column in plan.columns)
     return f"COPY {quote(schema, name)} ({columns}) FROM STDIN (FORMAT binary, FREEZE)"

@@ -55,8 +55,8 @@ OPTIONS = {
     "synchronous_commit": "on",
     "shared_buffers": "128MB",
     "maintenance_work_mem": "256MB",
-    # Two workers sort for an index no sooner on two cores, and take both of them: 10.66 M rows in
-    # 5.5 s and 8.5 s of processor time, alone in 5.9 s and 6.2 s.
+    # Two workers sort for an index hardly sooner on two cores, and take both of them: 10.66 M rows
+    # in 5.5 s and 8.5 s of processor time, alone in 5.9 s and 6.2 s.
     "max_parallel_maintenance_workers": "2" if (os.cpu_count() or 1) > 2 else "0",
     "max_wal_size": "4GB",
     "checkpoint_timeout": "30min",

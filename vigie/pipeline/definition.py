@@ -54,9 +54,10 @@ THRESHOLD = (
 
 
 def _carried_out_by(module: str) -> Callable[..., None]:
-    """Return the function ``run`` of a step's module, which is imported when it is called.
+    """Return the function ``run`` of a step's module, which is not imported yet.
 
-    To plan, and to find that there is nothing to do, no step is needed.
+    To plan, and to find that there is nothing to do, no step is needed; where there is something
+    to do, ``begin_imports`` imports it.
     """
 
     def run(context: StepContext, **options: Any) -> None:
@@ -118,8 +119,6 @@ def pipeline_steps(
                 "psycopg.sql",
                 "pyarrow.parquet",
                 "vigie.data.backup",
-                "vigie.steps.load",
-                "vigie.steps.features",
             ),
         ),
         Step(

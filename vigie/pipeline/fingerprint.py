@@ -243,7 +243,7 @@ class CodeReader:
         ModuleNotFoundError
             The step names a module that has no Python source.
         """
-        roots = [_module_of(step.run), *step.modules]
+        roots = [module_of(step.run), *step.modules]
         digests: dict[str, str] = {}
         waiting = list(roots)
         while waiting:
@@ -423,7 +423,8 @@ def _absolute(source: str, package: str) -> str:
     return f"{around}.{name}" if name else around
 
 
-def _module_of(run: Callable[..., Any]) -> str:
+def module_of(run: Callable[..., Any]) -> str:
+    """Return the name of the module that a step's function is of."""
     while isinstance(run, functools.partial):
         run = run.func
     module = getattr(run, "__module__", None) or type(run).__module__

@@ -23,8 +23,8 @@ class ImportAhead:
     """Imports modules in a thread, in their order.
 
     Two threads that import the same package at once can see each other's half-made modules. So
-    nobody else may import one of these packages before ``wait_for``, and each package is named in
-    small parts: who waits for the end waits for the part that has begun.
+    nobody else, no step and no check, may import one of these packages before ``wait_for``, and
+    each package is named in small parts: who waits for the end waits for the part that has begun.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ from vigie.pipeline.artifacts import (
     StatCache,
 )
 from vigie.pipeline.console import LOGGER, Console, start_log
-from vigie.pipeline.definition import LIBRARIES, NO_RESULT, pipeline_steps
+from vigie.pipeline.definition import LIBRARIES, NO_RESULT, SKLEARN_IMPORTS, pipeline_steps
 from vigie.pipeline.failures import error_text, storage_error
 from vigie.pipeline.fingerprint import CODE_CACHE_KIND, CodeReader, library_versions
 from vigie.pipeline.ledger import Ledger, Status
@@ -40,10 +40,10 @@ from vigie.pipeline.next_steps import next_steps, state_after
 from vigie.pipeline.options import RunOptions, RunTrace
 from vigie.pipeline.outputs import clear_away, files_made, make_artifacts
 from vigie.pipeline.pages import ReportPages
-from vigie.pipeline.planner import Plan, Run
+from vigie.pipeline.planner import Run
 from vigie.pipeline.record import RunRecord, read_git_state
 from vigie.pipeline.resources import Resources
-from vigie.pipeline.runner import Pipeline, RunResult, import_ahead, make_plan, run_plan
+from vigie.pipeline.runner import Pipeline, RunResult, begin_imports, make_plan, run_plan
 from vigie.pipeline.step import Reporter, Step, StepContext
 from vigie.settings import LoadedSettings, find_project, load_settings
 from vigie.spark.files import is_url
@@ -51,6 +51,7 @@ from vigie.spark.files import is_url
 if TYPE_CHECKING:
     from vigie.checks.check import Finding
     from vigie.data.spark_raw import RemoteRawTables
+    from vigie.pipeline.import_ahead import ImportAhead
 
 # The steps that need the database.
 IN_DATABASE = frozenset({"load", "predict"})
@@ -250,10 +251,11 @@ class Session:
                 plan = make_plan(pipeline, requested=steps, forced=forced)
                 self.trace.plan = plan
                 self.to_run = [one.step for one in plan.decisions if isinstance(one, Run)]
-                if "train" in self.to_run:
-                    self.resources.refuse_bad_workers()
-                with import_ahead(pipeline, plan) as ahead:
-                    self._refuse_early(plan, steps, record)
+                if self.to_run:
+                    self._refuse_early()
+                with begin_imports(pipeline, plan) as ahead:
+                    if not plan.blocked:
+                        self._look_around(steps, record, ahead)
                     result = run_plan(
                         pipeline,
                         plan,
@@ -281,17 +283,23 @@ class Session:
         )
         return result
 
-    def _refuse_early(self, plan: Plan, steps: Sequence[str], record: RunRecord) -> None:
-        """Look before the first step at what would break a later one."""
-        if self.to_run:
-            self.refuse_bad_expressions()
-        if not plan.blocked and IN_DATABASE & set(self.to_run):
-            # It had better be known before the first step that no server answers.
+    def _refuse_early(self) -> None:
+        """Look before the first step at what would break a later one.
+
+        Before anything is imported ahead, too: workers are asked by libraries that import the same.
+        """
+        self.refuse_bad_expressions()
+        if "train" in self.to_run:
+            self.resources.refuse_bad_workers()
+
+    def _look_around(self, steps: Sequence[str], record: RunRecord, ahead: ImportAhead) -> None:
+        """See before the first step that the database answers; in prod go through the checks."""
+        if IN_DATABASE & set(self.to_run):
             self.resources.address()
-        if self.mode == "prod" and self.to_run and not plan.blocked:
+        if self.mode == "prod" and self.to_run:
             from vigie.pipeline.checklist import pass_checks
 
-            pass_checks(self.check(steps), self.console, record)
+            pass_checks(self.check(steps, ahead), self.console, record)
 
     def refuse_bad_expressions(self) -> None:
         """Try the declaration's SQL before the first step: a run must not break in the middle."""
@@ -302,10 +310,16 @@ class Session:
             text, origin = read_declaration(self.settings.get("dataset"), self.paths.project)
             raise declaration_error(faults, text, origin)
 
-    def check(self, steps: Sequence[str]) -> list[Finding]:
-        """Answer the production checklist for a run of `steps`."""
+    def check(self, steps: Sequence[str], ahead: ImportAhead | None = None) -> list[Finding]:
+        """Answer the production checklist for a run of `steps`, while `ahead` imports for them."""
         from vigie.checks.context import CheckContext
         from vigie.pipeline.checklist import answer, audit_of_dev
+
+        def audit_dev() -> list[dict[str, Any]]:
+            if ahead is not None:
+                # The audit needs them too, and nobody else may import them meanwhile.
+                ahead.wait_for(SKLEARN_IMPORTS)
+            return audit_of_dev(self.settings, self.paths)
 
         context = CheckContext(
             settings=self.settings,
@@ -314,7 +328,7 @@ class Session:
             raw=self.raw,
             steps=tuple(steps),
             open_dev=self._dev_pipeline,
-            audit_dev=lambda: audit_of_dev(self.settings, self.paths),
+            audit_dev=audit_dev,
             log_bytes=self.log_bytes,
         )
         return answer(context, self.options.skip_check)

@@ -7,6 +7,7 @@ decision), runs the steps and writes the ledger. It prints nothing; a ``RunObser
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 import threading
 import time
@@ -24,7 +25,7 @@ from vigie.pipeline.failures import (
     is_interrupt,
     storage_error,
 )
-from vigie.pipeline.fingerprint import Fingerprint, fingerprint, library_versions
+from vigie.pipeline.fingerprint import Fingerprint, fingerprint, library_versions, module_of
 from vigie.pipeline.import_ahead import ImportAhead, import_if_possible
 from vigie.pipeline.interrupt import Beside
 from vigie.pipeline.ledger import Ledger, Outcome, Status
@@ -66,7 +67,10 @@ class Pipeline:
     ledger: Ledger
     code: Callable[[Step], Mapping[str, str]]
     libraries: Versions = library_versions
-    _known: dict[str, Fingerprint] = field(default_factory=dict, repr=False, compare=False)
+    # Not to be copied with the values that it was made of.
+    _known: dict[str, Fingerprint] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def step(self, name: str) -> Step:
         """Return the step of that name."""
@@ -147,13 +151,19 @@ def make_plan(
     )
 
 
-def import_ahead(pipeline: Pipeline, plan: Plan) -> ImportAhead:
-    """Begin to import what the steps that are to run need; to be left when they have ended.
+def begin_imports(pipeline: Pipeline, plan: Plan) -> ImportAhead:
+    """Import the steps that are to run, and begin to import their libraries.
 
-    Worth its while as soon as it is known that they run: a server that starts needs no interpreter.
+    The steps here and now, as soon after the plan has digested their code as can be; what they
+    need in a thread, which is to be left when they have ended. Worth its while before the first
+    step: a server that starts needs no interpreter. Whoever gives up before then still waits for
+    the one module that is being imported, a second at most.
     """
-    runs = () if plan.blocked else (one.step for one in plan.decisions if isinstance(one, Run))
-    return ImportAhead([module for name in runs for module in pipeline.step(name).imports])
+    runs = [] if plan.blocked else [one.step for one in plan.decisions if isinstance(one, Run)]
+    steps = [pipeline.step(name) for name in runs]
+    for step in steps:
+        importlib.import_module(module_of(step.run))
+    return ImportAhead([module for step in steps for module in step.imports])
 
 
 def run_plan(
@@ -186,7 +196,7 @@ def run_plan(
     beside
         Whether steps that may go on beside later ones do.
     ahead
-        What ``import_ahead`` gave for this plan; None begins here.
+        What ``begin_imports`` gave for this plan, and the caller leaves; None begins here.
 
     Raises
     ------
@@ -203,7 +213,8 @@ def run_plan(
     runs = [one.step for one in plan.decisions if isinstance(one, Run)]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
-    with ahead or import_ahead(pipeline, plan) as imports:
+    begun = begin_imports(pipeline, plan) if ahead is None else contextlib.nullcontext(ahead)
+    with begun as imports:
         run = _Run(pipeline, run_id, make_context, observer, record, imports, len(plan.decisions))
         try:
             for index, planned in enumerate(plan.decisions, start=1):

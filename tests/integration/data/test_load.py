@@ -133,7 +133,8 @@ def test_what_people_attached_survives(place: Place, role: str) -> None:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("SELECT minutes FROM visits")
     assert place.ask("SELECT obj_description('bad'::regclass)") == ["mine"]
-    assert place.ask("SELECT viewowner FROM pg_views WHERE viewname = 'bad'")[0] == role
+    owners = "SELECT viewowner FROM pg_views WHERE viewname = 'bad' AND schemaname = "
+    assert place.ask(f"{owners}'{place.schema}'") == [role]
     assert place.ask("SELECT note FROM notes") == ["quiet"]
     assert place.ask("SELECT convalidated FROM pg_constraint WHERE conname = 'about'") == [True]
     indexes = place.ask(f"SELECT indexname FROM pg_indexes WHERE schemaname = '{place.schema}'")
