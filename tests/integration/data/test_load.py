@@ -67,11 +67,11 @@ def test_makes_keys_indexes_and_comments(place: Place) -> None:
     assert place.ask("SELECT col_description('classes'::regclass, 2)") == ["Seats (chairs)"]
 
 
-def test_rows_are_written_once(place: Place, role: str) -> None:
+def test_rows_are_written_once(place: Place) -> None:
     """As frozen: no reader writes their pages again to note that the load was committed."""
     for strategy in ("swap", "refill"):
         if strategy == "refill":
-            attach(place, role)
+            place.ask("CREATE VIEW everybody AS SELECT p.*, v.day FROM pupils p, visits v")
         assert place.load().strategy == strategy
         assert place.ask(
             "SELECT relname, relpages, relallvisible FROM pg_class "
@@ -133,8 +133,7 @@ def test_what_people_attached_survives(place: Place, role: str) -> None:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("SELECT minutes FROM visits")
     assert place.ask("SELECT obj_description('bad'::regclass)") == ["mine"]
-    owners = "SELECT viewowner FROM pg_views WHERE viewname = 'bad' AND schemaname = "
-    assert place.ask(f"{owners}'{place.schema}'") == [role]
+    assert place.ask("SELECT viewowner FROM pg_views WHERE viewname = 'bad'")[0] == role
     assert place.ask("SELECT note FROM notes") == ["quiet"]
     assert place.ask("SELECT convalidated FROM pg_constraint WHERE conname = 'about'") == [True]
     indexes = place.ask(f"SELECT indexname FROM pg_indexes WHERE schemaname = '{place.schema}'")
