@@ -166,6 +166,7 @@ class Session:
     console: Console
     hashes: HashCache
     code_cache: StatCache
+    code: CodeReader
     raw: RawTables | RemoteRawTables
     trace: RunTrace
     resources: Resources
@@ -183,6 +184,7 @@ class Session:
         text, origin = read_declaration(settings.get("dataset"), project)
         dataset = parse_dataset(text, origin)
         hashes = HashCache(paths.state / "hashes.json", project)
+        code_cache = StatCache(paths.state / "code.json", project, kind=CODE_CACHE_KIND)
         session = cls(
             options=options,
             settings=settings,
@@ -194,7 +196,8 @@ class Session:
                 mode, quiet=options.quiet, stream=sys.stderr if options.answer else sys.stdout
             ),
             hashes=hashes,
-            code_cache=StatCache(paths.state / "code.json", project, kind=CODE_CACHE_KIND),
+            code_cache=code_cache,
+            code=CodeReader(cache=code_cache, excluded=NO_RESULT),
             raw=RawTables(
                 "raw",
                 project,
@@ -385,7 +388,7 @@ class Session:
             ),
             values=self.values(steps),
             ledger=ledger,
-            code=CodeReader(cache=self.code_cache, excluded=NO_RESULT).digests,
+            code=self.code.digests,
         )
 
     def values(

@@ -21,8 +21,7 @@ from vigie.errors import UsageError
 from vigie.i18n import _
 from vigie.pipeline.artifacts import FileArtifact
 from vigie.pipeline.console import LOGGER, Console, start_log
-from vigie.pipeline.definition import NO_RESULT, trial_steps
-from vigie.pipeline.fingerprint import CodeReader
+from vigie.pipeline.definition import trial_steps
 from vigie.pipeline.ledger import Ledger, Outcome
 from vigie.pipeline.lock import ProjectLock
 from vigie.pipeline.options import RunOptions
@@ -158,7 +157,7 @@ class Trials:
             artifacts=artifacts,
             values=session.values(steps, {**values, "cutoff_days": cutoff_days}),
             ledger=ledger,
-            code=CodeReader(cache=session.code_cache, excluded=NO_RESULT).digests,
+            code=session.code.digests,
         )
         self.speaker.ran = 0
         self.speaker.of = (

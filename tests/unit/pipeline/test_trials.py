@@ -44,3 +44,19 @@ def test_tables_elsewhere_have_a_place_of_their_own(
         if storage
         else [None] * 4
     )
+
+
+def test_code_is_read_once_for_all_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what is edited meanwhile would pass for the maker of what the loaded modules make."""
+    readers: list[Any] = []
+
+    def look(pipeline: Pipeline, _plan: Any, **_more: Any) -> None:
+        readers.append(pipeline.code)
+        raise Seen
+
+    monkeypatch.setattr(module, "run_plan", look)
+    with open_trials(RunOptions(project=tmp_path)) as trials:
+        for day in (30, 60):
+            with pytest.raises(Seen):
+                trials.run(day, {"random_forest": {}})
+    assert readers[0] == readers[1]
