@@ -17,6 +17,10 @@ install = echo "installing what $(2) names" && \
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
+# Images for containers set this often; every start would compile thousands of modules then, which
+# uv leaves to whoever imports them first: a small run takes 12 s, and 19 s so.
+export PYTHONDONTWRITEBYTECODE =
+
 # Tests on Spark need Java 17; "no" leaves Spark out although there is one.
 WITH_SPARK ?= $(shell java -version 2>&1 | grep -qE 'version "(1[7-9]|[2-9][0-9])' && echo yes || echo no)
 
