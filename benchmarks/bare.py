@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.peers import AGGREGATES
+from benchmarks.peers import bare_aggregates, bare_extract
 from vigie.data.postgres import open_embedded
 
 SCHEMA, OWN = "vigie_prod", "bare"
@@ -80,33 +80,35 @@ def measure_bare(project: Path, runs: int = 3) -> Bare:
     """
     with tempfile.TemporaryDirectory(prefix="vigie-bare-") as folder:
         work = Path(folder)
+        raw, clean = project / "data" / "raw", project / "data" / "interim" / "clean_prod"
         parts = (
             (f"importing {MODULES}", median(runs, imports)),
-            ("DuckDB: CSV to Parquet", median(runs, lambda: extract(project, work))),
-            ("DuckDB: two aggregates of the clicks", median(runs, lambda: aggregates(project))),
+            ("DuckDB: CSV to Parquet", median(runs, lambda: bare_extract(raw, work))),
+            ("DuckDB: two aggregates of the clicks", median(runs, lambda: bare_aggregates(clean))),
             ("PostgreSQL: rows, keys, indexes", load(project, work)),
         )
-    matrix, outcomes, sizes = training(project)
+    matrix, outcomes, params, sizes = training(project)
     from sklearn.ensemble import RandomForestClassifier
 
-    fits = median(1, lambda: grow(RandomForestClassifier, project, matrix, outcomes, sizes))
+    fits = spent(lambda: grow(RandomForestClassifier(**params), matrix, outcomes, sizes))
     try:
         from sklearnex.ensemble import RandomForestClassifier as Accelerated
     except ImportError:
         return Bare(parts, len(sizes), fits, None)
     filled = np.nan_to_num(matrix)
-    accelerated = median(1, lambda: grow(Accelerated, project, filled, outcomes, sizes))
+    accelerated = spent(lambda: grow(Accelerated(**params), filled, outcomes, sizes))
     return Bare(parts, len(sizes), fits, accelerated)
 
 
 def median(runs: int, work: Callable[[], object]) -> float:
-    """Return the median processor time of this process and its children, in seconds."""
-    found = []
-    for _run in range(runs):
-        before = used()
-        work()
-        found.append(used() - before)
-    return statistics.median(found)
+    return statistics.median(spent(work) for _run in range(runs))
+
+
+def spent(work: Callable[[], object]) -> float:
+    """Return the processor time of this process and its children, in seconds."""
+    before = used()
+    work()
+    return used() - before
 
 
 def used() -> float:
@@ -116,24 +118,6 @@ def used() -> float:
 
 def imports() -> None:
     subprocess.run([sys.executable, "-c", f"import {MODULES}"], check=True)
-
-
-def extract(project: Path, work: Path) -> None:
-    import duckdb
-
-    with duckdb.connect() as engine:
-        for file in (project / "data" / "raw").glob("*.csv*"):
-            path = work / f"{file.name}.parquet"
-            engine.execute(f"COPY (SELECT * FROM read_csv('{file}')) TO '{path}'")
-
-
-def aggregates(project: Path) -> None:
-    import duckdb
-
-    clean = project / "data" / "interim" / "clean_prod"
-    with duckdb.connect() as engine:
-        for query in AGGREGATES:
-            engine.execute(query.format(clean=clean)).to_arrow_table()
 
 
 def load(project: Path, work: Path) -> float:
@@ -188,35 +172,28 @@ def load(project: Path, work: Path) -> float:
             found = re.search(rf" ON {SCHEMA}\.(\w+) (USING .*)", definition)
             if found and found[1] in tables:
                 ask(f"CREATE INDEX ON {OWN}.{found[1]} {found[2]}")
-        spent = sum(backend.cpu_times()[:2]) - before
+        seconds = sum(backend.cpu_times()[:2]) - before
         connection.rollback()
-    return float(spent)
+    return float(seconds)
 
 
-def training(project: Path) -> tuple[Any, Any, list[int]]:
-    """Return the labelled rows, their outcomes, and on how many of them each forest was grown."""
+def training(project: Path) -> tuple[Any, Any, dict[str, Any], list[int]]:
+    """Return the labelled rows, their outcomes, the forests' parameters, how many rows each had."""
     processed = project / "data" / "processed"
     matrix, outcomes = (np.load(processed / f"{n}_prod.npy") for n in ("features", "labels"))
     labelled = outcomes >= 0
-    metadata = describe(project)
+    metadata = json.loads((project / "models" / "model_metadata_prod.json").read_text("utf-8"))
     folds = [fold["rows"] for fold in metadata["cross_validation"]["folds"]]
     sizes = [metadata["split"]["train_rows"], *(sum(folds) - rows for rows in folds)]
-    return matrix[labelled], outcomes[labelled], [*sizes, int(labelled.sum())]
+    params = {**metadata["params"], "n_jobs": -1, "random_state": 0}
+    return matrix[labelled], outcomes[labelled], params, [*sizes, int(labelled.sum())]
 
 
-def describe(project: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
-        (project / "models" / "model_metadata_prod.json").read_text("utf-8")
-    )
-    return found
-
-
-def grow(kind: Any, project: Path, matrix: Any, outcomes: Any, sizes: list[int]) -> None:
-    params = describe(project)["params"]
+def grow(forest: Any, matrix: Any, outcomes: Any, sizes: list[int]) -> None:
     order = np.random.default_rng(0).permutation(len(outcomes))
     for size in sizes:
         rows = order[:size]
-        kind(**params, n_jobs=-1, random_state=0).fit(matrix[rows], outcomes[rows])
+        forest.fit(matrix[rows], outcomes[rows])
 
 
 def main() -> None:

@@ -11,11 +11,11 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from vigie.arguments import take_option
 from vigie.commands.root_page import asks_for_root_page, show_root_page
 from vigie.commands.table import COMMANDS
 from vigie.errors import ExitCode, VigieError
 from vigie.i18n import LANGUAGES, _, language_from_environment, use_language
-from vigie.typed import project_typed, take_option, with_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,6 +138,8 @@ def _failed(
     logger.debug("traceback", exc_info=error)
     code, cause, resume = _understood(error, status)
     if isinstance(cause, VigieError) and cause.fix:
+        from vigie.typed import project_typed, with_option
+
         cause.fix = with_option(cause.fix, project_typed(arguments))
     _answer_failure(cause, step=getattr(error, "step", None), resume=resume)
     if debug:

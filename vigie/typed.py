@@ -1,10 +1,12 @@
-"""What was typed, read before it is understood, and what messages say to type next."""
+"""Commands that messages name, as they have to be typed from where the reader is."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Sequence
+
+from vigie.arguments import take_option
 
 # Those that work on a project; `vigie schema` and `vigie completion` don't.
 PROJECT_COMMANDS = (
@@ -30,22 +32,6 @@ _COMMAND = re.compile(
     rf"(?<![\w`.-])vigie (?:{'|'.join(PROJECT_COMMANDS)})\b"
     r"(?: (?:status|start|stop|shell|url|show|diff)\b)?"
 )
-
-
-def take_option(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
-    """Return the first value of an option, and the arguments without it; what follows -- is kept.
-
-    >>> take_option(["run", "--lang", "fr", "--quiet"], "--lang")
-    ('fr', ['run', '--quiet'])
-    """
-    for place, argument in enumerate(arguments):
-        if argument == "--":
-            break
-        if argument.startswith(f"{name}="):
-            return argument.partition("=")[2], [*arguments[:place], *arguments[place + 1 :]]
-        if argument == name and place + 1 < len(arguments):
-            return arguments[place + 1], [*arguments[:place], *arguments[place + 2 :]]
-    return None, list(arguments)
 
 
 def project_typed(arguments: Sequence[str]) -> str:

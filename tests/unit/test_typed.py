@@ -7,8 +7,9 @@ import inspect
 
 import pytest
 
+from vigie.arguments import take_option
 from vigie.commands.table import COMMANDS
-from vigie.typed import PROJECT_COMMANDS, project_typed, take_option, with_option
+from vigie.typed import PROJECT_COMMANDS, project_typed, with_option
 
 OPTION = " --project 'my students'"
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
+from vigie.arguments import take_option
 from vigie.commands.layout import (
     FLAGS,
     HEADING,
@@ -25,7 +26,6 @@ from vigie.commands.layout import (
 from vigie.commands.table import ABOUT, COMMANDS, ROOT_EXAMPLES
 from vigie.i18n import LANGUAGES, _
 from vigie.terminal import is_terminal
-from vigie.typed import take_option
 
 WIDTH = 80
 # What turns a style on; ECMA-48.

@@ -147,7 +147,8 @@ def _verify_counts(
     transaction: Transaction, layout: Layout, sources: Sequence[Source], stored: Sequence[int]
 ) -> None:
     for source, told in zip(sources, stored, strict=True):
-        where, count = quote(transaction.schema, layout.at(source.plan.name)), told
+        where = quote(transaction.schema, layout.at(source.plan.name))
+        count = told
         if layout.strategy == "refill":
             # What people's triggers did after the rows were stored, COPY doesn't tell.
             count = transaction.rows(f"SELECT count(*) FROM ONLY {where}")[0][0]

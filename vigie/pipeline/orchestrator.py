@@ -40,7 +40,7 @@ from vigie.pipeline.next_steps import next_steps, state_after
 from vigie.pipeline.options import RunOptions, RunTrace
 from vigie.pipeline.outputs import clear_away, files_made, make_artifacts
 from vigie.pipeline.pages import ReportPages
-from vigie.pipeline.planner import Run
+from vigie.pipeline.planner import Plan
 from vigie.pipeline.record import RunRecord, read_git_state
 from vigie.pipeline.resources import Resources
 from vigie.pipeline.runner import Pipeline, RunResult, begin_imports, make_plan, run_plan
@@ -170,7 +170,6 @@ class Session:
     raw: RawTables | RemoteRawTables
     trace: RunTrace
     resources: Resources
-    to_run: list[str] = field(default_factory=list)
     log_bytes: int | None = None
     backed_up: bool = False
 
@@ -253,12 +252,11 @@ class Session:
             try:
                 plan = make_plan(pipeline, requested=steps, forced=forced)
                 self.trace.plan = plan
-                self.to_run = [one.step for one in plan.decisions if isinstance(one, Run)]
-                if self.to_run:
-                    self._refuse_early()
+                if plan.to_run:
+                    self._refuse_early(plan)
                 with begin_imports(pipeline, plan) as ahead:
                     if not plan.blocked:
-                        self._look_around(steps, record, ahead)
+                        self._look_around(plan, steps, record, ahead)
                     result = run_plan(
                         pipeline,
                         plan,
@@ -286,20 +284,22 @@ class Session:
         )
         return result
 
-    def _refuse_early(self) -> None:
+    def _refuse_early(self, plan: Plan) -> None:
         """Look before the first step at what would break a later one.
 
         Before anything is imported ahead, too: workers are asked by libraries that import the same.
         """
         self.refuse_bad_expressions()
-        if "train" in self.to_run:
+        if "train" in plan.to_run:
             self.resources.refuse_bad_workers()
 
-    def _look_around(self, steps: Sequence[str], record: RunRecord, ahead: ImportAhead) -> None:
+    def _look_around(
+        self, plan: Plan, steps: Sequence[str], record: RunRecord, ahead: ImportAhead
+    ) -> None:
         """See before the first step that the database answers; in prod go through the checks."""
-        if IN_DATABASE & set(self.to_run):
+        if IN_DATABASE & set(plan.to_run):
             self.resources.address()
-        if self.mode == "prod" and self.to_run:
+        if self.mode == "prod" and plan.to_run:
             from vigie.pipeline.checklist import pass_checks
 
             pass_checks(self.check(steps, ahead), self.console, record)

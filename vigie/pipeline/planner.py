@@ -105,6 +105,11 @@ class Plan:
         return tuple(one for one in self.decisions if isinstance(one, Blocked))
 
     @property
+    def to_run(self) -> tuple[str, ...]:
+        """The names of the steps that run, in pipeline order."""
+        return tuple(one.step for one in self.decisions if isinstance(one, Run))
+
+    @property
     def is_done(self) -> bool:
         """Whether every step is skipped."""
         return all(isinstance(one, Skip) for one in self.decisions)

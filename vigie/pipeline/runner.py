@@ -159,8 +159,7 @@ def begin_imports(pipeline: Pipeline, plan: Plan) -> ImportAhead:
     step: a server that starts needs no interpreter. Whoever gives up before then still waits for
     the one module that is being imported, a second at most.
     """
-    runs = [] if plan.blocked else [one.step for one in plan.decisions if isinstance(one, Run)]
-    steps = [pipeline.step(name) for name in runs]
+    steps = [] if plan.blocked else [pipeline.step(name) for name in plan.to_run]
     for step in steps:
         importlib.import_module(module_of(step.run))
     return ImportAhead([module for step in steps for module in step.imports])
@@ -210,16 +209,15 @@ def run_plan(
         record.plan_made(plan)
     if plan.blocked:
         raise _close_as_failed(record, blocked_error(plan.blocked))
-    runs = [one.step for one in plan.decisions if isinstance(one, Run)]
+    begun = begin_imports(pipeline, plan) if ahead is None else contextlib.nullcontext(ahead)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
-    begun = begin_imports(pipeline, plan) if ahead is None else contextlib.nullcontext(ahead)
     with begun as imports:
         run = _Run(pipeline, run_id, make_context, observer, record, imports, len(plan.decisions))
         try:
             for index, planned in enumerate(plan.decisions, start=1):
                 step = pipeline.step(planned.step)
-                others = beside and step.beside is not None and planned.step in runs[:-1]
+                others = beside and step.beside is not None and planned.step in plan.to_run[:-1]
                 run.take(index, step, forced=planned.step in plan.forced, beside=others)
             run.join_all()
         except BaseException as error:
