@@ -163,11 +163,16 @@ def _make_clean_view(engine: TableEngine, name: str, table: Table, report: Trans
             "WHERE vigie_rank = 1"
         )
     for key in table.foreign_keys:
-        orphan = _orphan_condition(key, name)
-        lost = engine.count(f"{clean_view(name)} AS t WHERE {orphan}")
+        given, matches = _given(key), _matches(key)
+        referred = f"{clean_view(key.references)} AS o"
+        # A join that says what it is: DuckDB carries NOT EXISTS out in three times the work. Nor
+        # does it look at each row's key for missing parts before any row is known to be without.
+        unmatched = f"{clean_view(name)} AS t ANTI JOIN {referred} ON {matches}"
+        lost = engine.count(unmatched) and engine.count(f"{unmatched} WHERE {given}")
         if lost:
             faults[f"no_{key.references}"] = lost
-            keep.append(f"NOT ({orphan})")
+            there = f"EXISTS (SELECT 1 FROM {referred} WHERE {matches})"
+            keep.append(f"NOT ({given} AND NOT {there})")
     if faults:
         report.set_aside[name] = faults
         # Clean rows are computed once here: the conditions look at other views.
@@ -213,15 +218,16 @@ def _repeated_keys(engine: TableEngine, name: str, table: Table) -> int:
     return engine.count(clean_view(name)) - distinct
 
 
-def _orphan_condition(key: ForeignKey, name: str) -> str:
-    target = key.to or key.columns
-    matches = " AND ".join(
+def _given(key: ForeignKey) -> str:
+    """Return the condition that the key of a row ``t`` has no missing part."""
+    return " AND ".join(f"t.{quote_name(here)} IS NOT NULL" for here in key.columns)
+
+
+def _matches(key: ForeignKey) -> str:
+    """Return the condition that a row ``t`` refers to the row ``o``."""
+    return " AND ".join(
         f"o.{quote_name(there)} = t.{quote_name(here)}"
-        for here, there in zip(key.columns, target, strict=True)
-    )
-    given = " AND ".join(f"t.{quote_name(here)} IS NOT NULL" for here in key.columns)
-    return (
-        f"{given} AND NOT EXISTS (SELECT 1 FROM {clean_view(key.references)} AS o WHERE {matches})"
+        for here, there in zip(key.columns, key.to or key.columns, strict=True)
     )
 
 

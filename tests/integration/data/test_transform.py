@@ -12,6 +12,7 @@ from tests.integration.data.test_extract import extract
 from tests.tiny_oulad import TinyOulad, registration, student, submission, visit, work
 from vigie.data.cohort import TransformReport
 from vigie.data.transform import Cleaned, transform_tables
+from vigie.dataset.declaration import parse_dataset, read_declaration
 from vigie.dataset.spec import Dataset
 from vigie.errors import DataError
 
@@ -102,6 +103,21 @@ def test_keys_that_do_not_hold_are_set_aside_and_counted(
     # the first of two rows with one key stays; repeated clicks are records of their own
     assert [row["region"] for row in rows(tmp_path, "student_info")] == ["Wales", "Wales"]
     assert [row["row_id"] for row in rows(tmp_path, "student_vle")] == [0, 2]
+
+
+def test_a_key_with_a_missing_part_refers_to_nothing_and_holds(
+    tmp_path: Path, tiny_oulad: TinyOulad
+) -> None:
+    text, origin = read_declaration("oulad", tmp_path)
+    page = 'id_site = { type = "integer", required = true, comment = "Page" }'
+    assert page in text
+    optional = parse_dataset(text.replace(page, page.replace("required = true, ", "")), origin)
+    clicks = [visit(1, 3, 5), visit(1, 4, 5), visit(99, 3, 5), visit(1, 1, 1, 777)]
+    clicks[1]["id_site"] = ""
+    tiny_oulad.studentVle = clicks
+    report = transform(tiny_oulad, optional, tmp_path)
+    assert report.set_aside == {"student_vle": {"no_student_info": 1, "no_vle": 1}}
+    assert [row["id_site"] for row in rows(tmp_path, "student_vle")] == [1, None]
 
 
 def test_a_sample_is_whole_enrolments_and_does_not_reshuffle(
