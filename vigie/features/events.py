@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from vigie.dataset.spec import Dataset, EventFeatures, Measure
@@ -40,22 +41,22 @@ def event_features(
     """
     clock = "" if dataset.known_from_start(group.table) else str(dataset.needed_clock(group.table))
     known = known_events(group, tables, cohort, dataset)
-    by = [measure for measure in group.measures if measure.by is not None]
-    needed = sorted({measure.by.column for measure in by if measure.by})
-    # One pass over the events: everything asked for can be made from sums per day and category,
-    # of which there are far fewer than events.
-    values = value_columns(group.measures, known)
-    known = with_expressions(known, values)
-    daily = known.group_by(COHORT_ID, AGE, *needed).aggregate(
-        n=known.count(), **_daily_columns(group.measures, known)
-    )
-    daily = materialized(daily)
-    group = with_windows(group, daily, AGE, cohort, vocabulary)
+    known = with_expressions(known, value_columns(group.measures, known))
     plain = [measure for measure in group.measures if measure.by is None]
+    by = [measure for measure in group.measures if measure.by is not None]
+    # Sums by day make all that windows ask for, and there are far fewer of them than events. Those
+    # by category are made from the events once more: there are three times as many days and
+    # categories as days, and keeping these costs more than a second look.
     if plain:
+        daily = known.group_by(COHORT_ID, AGE).aggregate(
+            n=known.count(), **_daily_columns(plain, known)
+        )
+        daily = materialized(daily)
+        group = with_windows(group, daily, AGE, cohort, vocabulary)
+        plain = [measure for measure in group.measures if measure.by is None]
         yield _from_days(group, plain, daily, clock)
     if by:
-        yield _by_category(group, by, daily, clock, vocabulary, cohort)
+        yield from _by_category(group, by, known, clock, vocabulary, cohort)
     different = [measure for measure in plain if "distinct" in measure.aggregates]
     if different:
         yield _distinct(group, different, known, clock)
@@ -128,15 +129,6 @@ def _distinct(
 def _from_days(
     group: EventFeatures, measures: list[Measure], daily: ibis.Table, clock: str
 ) -> Part:
-    merged = {"s": "sum", "n": "sum", "q": "sum", "l": "min", "h": "max"}
-    by_day = daily.group_by(COHORT_ID, AGE).aggregate(
-        n=daily["n"].sum(),
-        **{
-            name: getattr(daily[name], merged[name[0]])()
-            for name in daily.columns
-            if name[1:3] == "_v"
-        },
-    )
     columns: dict[str, Any] = {}
     features: list[Feature] = []
     for measure in measures:
@@ -146,10 +138,10 @@ def _from_days(
                 continue
             for window in measure.each_window:
                 name = feature_name(group.name, measure.name, aggregate, window)
-                columns[name] = _day_aggregate(aggregate, by_day, measure, window)
+                columns[name] = _day_aggregate(aggregate, daily, measure, window)
                 features.append(_aggregate(group, measure, name, clock, aggregate, window))
     zero = {f.name for f in features if f.aggregate in ZERO_WHEN_NOTHING}
-    return Part(by_day.group_by(COHORT_ID).aggregate(**columns), features, zero)
+    return Part(daily.group_by(COHORT_ID).aggregate(**columns), features, zero)
 
 
 def _day_aggregate(aggregate: str, days: ibis.Table, measure: Measure, window: int | None) -> Any:
@@ -207,28 +199,56 @@ def _day_aggregate(aggregate: str, days: ibis.Table, measure: Measure, window: i
 def _by_category(
     group: EventFeatures,
     measures: Iterable[Measure],
-    daily: ibis.Table,
+    known: ibis.Table,
     clock: str,
     vocabulary: Vocabulary,
     cohort: ibis.Table,
-) -> Part:
-    columns: dict[str, Any] = {}
-    features: list[Feature] = []
-    for measure in measures:
-        assert measure.by is not None
-        category = measure.by.column
-        # Without a value to sum, rows are counted.
-        value = daily[f"s_{value_name(measure)}"]
-        values = measure.by.values
-        if measure.by.top is not None:
-            rows = daily.group_by(COHORT_ID, category).aggregate(n=daily["n"].sum())
-            name = f"{group.name}.{measure.name}.{category}"
-            values = vocabulary.most_frequent(name, rows, category, measure.by.top, cohort)
-        for one in values:
-            name = f"{feature_name(group.name, measure.name, 'sum', None)}_{slug(one)}"
-            while name in columns:
-                name += "_2"
-            columns[name] = value.sum(where=daily[category].cast("string") == one)
-            features.append(_aggregate(group, measure, name, clock, "sum", category=one))
-    part = daily.group_by(COHORT_ID).aggregate(**columns) if columns else cohort.select(COHORT_ID)
-    return Part(part, features, set(columns))
+) -> Iterable[Part]:
+    """Yield a part for each column of categories, in the order of the measures."""
+    parts = [(column, list(same)) for column, same in groupby(measures, _category_of)]
+    sums: dict[str, ibis.Table] = {}
+    for column, _same in parts:
+        if column not in sums:
+            wanted = [one for name, same in parts if name == column for one in same]
+            values = {f"s_{value_name(one)}": known[value_name(one)].sum() for one in wanted}
+            counted = known.group_by(COHORT_ID, column).aggregate(n=known.count(), **values)
+            sums[column] = materialized(counted)
+    named: set[str] = set()
+    for column, same in parts:
+        columns: dict[str, Any] = {}
+        features: list[Feature] = []
+        table = sums[column]
+        for measure in same:
+            # Without a value to sum, rows are counted.
+            value = table[f"s_{value_name(measure)}"]
+            for one in _values_of(group, measure, table, vocabulary, cohort):
+                name = f"{feature_name(group.name, measure.name, 'sum', None)}_{slug(one)}"
+                while name in named:
+                    name += "_2"
+                named.add(name)
+                columns[name] = value.sum(where=table[column].cast("string") == one)
+                features.append(_aggregate(group, measure, name, clock, "sum", category=one))
+        part = table.group_by(COHORT_ID).aggregate(**columns) if columns else None
+        yield Part(cohort.select(COHORT_ID) if part is None else part, features, set(columns))
+
+
+def _category_of(measure: Measure) -> str:
+    assert measure.by is not None
+    return measure.by.column
+
+
+def _values_of(
+    group: EventFeatures,
+    measure: Measure,
+    rows: ibis.Table,
+    vocabulary: Vocabulary,
+    cohort: ibis.Table,
+) -> Sequence[str]:
+    """Return the categories that a measure is taken of: those declared, or the most frequent."""
+    assert measure.by is not None
+    column, top = measure.by.column, measure.by.top
+    if top is None:
+        return measure.by.values
+    return vocabulary.most_frequent(
+        f"{group.name}.{measure.name}.{column}", rows, column, top, cohort
+    )

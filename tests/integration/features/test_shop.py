@@ -145,6 +145,67 @@ def test_default_features_by_hand(shop: Shop) -> None:
     assert any(name.startswith("returns_") for name in found.columns)
 
 
+BY_TWO_COLUMNS = """
+[[features]]
+kind = "events"
+name = "orders"
+table = "orders"
+on = ["customer_id"]
+lookups = [{ table = "customers", on = ["customer_id"], columns = ["channel"] }]
+label = { en = "orders", fr = "commandes" }
+
+[[features.measures]]
+name = "spent"
+column = "amount"
+label = { en = "spent", fr = "dépensé" }
+aggregates = ["sum"]
+by = { column = "category", top = 2 }
+
+[[features.measures]]
+name = "placed"
+label = { en = "orders", fr = "commandes" }
+aggregates = ["sum"]
+by = { column = "channel", values = ["nowhere", "search"] }
+
+[[features.measures]]
+name = "large"
+label = { en = "large orders", fr = "grandes commandes" }
+when = "amount > 50"
+aggregates = ["sum"]
+by = { column = "category", top = 2 }
+"""
+
+
+def test_categories_of_two_columns_in_the_order_of_the_measures(shop: Shop) -> None:
+    text, _origin = read_declaration("shop", Path())
+    other = Shop(declared(text + BY_TWO_COLUMNS), shop.raw, shop.clean)
+    vocabulary = Vocabulary()
+    found = other.features(other.clean, vocabulary)
+    orders = other.orders().assign(day=lambda frame: frame["ordered_at"].dt.date)
+    channels = pd.read_csv(shop.raw / "customers.csv").set_index("customer_id")["channel"]
+    most = vocabulary.used["orders.spent.category"]
+    assert len(most) == 2
+    assert list(found.columns) == [
+        *[f"orders_spent_sum_{one}" for one in most],
+        "orders_placed_sum_nowhere",
+        "orders_placed_sum_search",
+        *[f"orders_large_sum_{one}" for one in most],
+    ]
+    assert (found["orders_placed_sum_nowhere"] == 0).all()
+    assert found["orders_placed_sum_search"].any()
+    for row in other.cohort.sample(25, random_state=1).itertuples():
+        known = orders[
+            (orders["customer_id"] == row.customer_id) & (orders["day"] <= row.month_end)
+        ]
+        made = found.loc[row.cohort_id]
+        comes = channels[row.customer_id] == "search"
+        assert made["orders_placed_sum_search"] == (len(known) if comes else 0)
+        for one in most:
+            of_it = known[known["category"] == one]["amount"]
+            assert made[f"orders_spent_sum_{one}"] == pytest.approx(of_it.sum(), rel=1e-5)
+            assert made[f"orders_large_sum_{one}"] == (of_it > 50).sum()
+
+
 def test_nothing_after_the_cut_off_reaches_a_feature(shop: Shop, tmp_path: Path) -> None:
     """The same rows, from all tables and from tables that end at the cut-off."""
     vocabulary = Vocabulary()
