@@ -45,8 +45,8 @@ def event_features(
     plain = [measure for measure in group.measures if measure.by is None]
     by = [measure for measure in group.measures if measure.by is not None]
     # Sums by day make all that windows ask for, and there are far fewer of them than events. Those
-    # by category are made from the events once more: there are three times as many days and
-    # categories as days, and keeping these costs more than a second look.
+    # by category are made from the events once more: of sums by both, which would make either,
+    # there are many (OULAD's clicks: three times as many as by day), more than a second look costs.
     if plain:
         daily = known.group_by(COHORT_ID, AGE).aggregate(
             n=known.count(), **_daily_columns(plain, known)
