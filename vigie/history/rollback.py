@@ -28,7 +28,7 @@ from vigie.history.model_versions import (
     read_json_object,
 )
 from vigie.i18n import _
-from vigie.models.store import check_schema, check_versions
+from vigie.models.compatible import check_schema, check_versions
 from vigie.paths import ProjectPaths
 from vigie.pipeline.artifacts import atomic_write, file_sha256
 from vigie.pipeline.ledger import ROLLED_BACK_TO, Ledger, Outcome, Status

@@ -14,9 +14,10 @@ import numpy as np
 
 from vigie.errors import ModelError
 from vigie.i18n import _
+from vigie.models.compatible import check_schema
 from vigie.models.evaluate import paired_difference
 from vigie.models.predict import honest_scores
-from vigie.models.store import ModelFiles, check_schema, check_scores, load_model
+from vigie.models.store import ModelFiles, check_scores, load_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,32 +11,23 @@ import hashlib
 import importlib
 import io
 import json
-import platform
 import shutil
 import warnings
 from dataclasses import dataclass
-from difflib import get_close_matches
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-import vigie
 from vigie.errors import ModelError
 from vigie.i18n import _
-from vigie.models.explain import topic_codes, topic_label
-from vigie.models.kinds import short_name
+from vigie.models.compatible import check_versions, train_command
 from vigie.pipeline.artifacts import atomic_write, file_sha256, mode_by_umask, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     import pyarrow as pa
 
-    from vigie.models.train import TrainingResult
 
-FORMAT = 1
 # 12 MB instead of 54 for 200 full-grown trees on 23,000 rows, for 0.5 s of writing; zlib's higher
 # levels and xz take longer and save little.
 _COMPRESSION = ("zlib", 1)
@@ -52,7 +43,6 @@ _TRUSTED = frozenset(
         "vigie.models.kinds.as_double",
     }
 )
-_NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,124 +58,6 @@ class LoadedModel:
     model: Any
     metadata: dict[str, Any]
     notes: tuple[str, ...] = ()
-
-
-def model_version(kind: str, fingerprint: str) -> str:
-    """Return the version that a training fingerprint (hexadecimal) gives a model of a kind.
-
-    It follows from the content, not the clock, so that a rerun writes the same predictions.
-    """
-    return f"{short_name(kind)}-{fingerprint[:12]}"
-
-
-def model_metadata(
-    result: TrainingResult,
-    features: Sequence[Mapping[str, Any]],
-    *,
-    fingerprint: str,
-    trained_at: str,
-    mode: str,
-    dataset: str,
-    generated: bool,
-    cutoff_days: int | None,
-    kind: str,
-    params: Mapping[str, Any],
-    calibrate: str | None,
-    seed: int,
-    n_splits: int,
-    row_count: int,
-) -> dict[str, Any]:
-    """Return what is to be known about a trained model, without the hash of its file.
-
-    Parameters
-    ----------
-    features
-        The entries of ``features_metadata_{mode}.json``: name, kind, label, categories.
-    fingerprint
-        Hexadecimal; what the training depended on.
-    trained_at
-        ISO 8601 with its zone.
-    row_count
-        All rows, those without an outcome included.
-    """
-    from vigie.models.evaluate import cross_validation_summary
-
-    return {
-        "format": FORMAT,
-        "kind": kind,
-        "calibrate": calibrate,
-        "version": model_version(kind, fingerprint),
-        "trained_at": trained_at,
-        "training_fingerprint": fingerprint,
-        "mode": mode,
-        "dataset": dataset,
-        "generated": generated,
-        "cutoff_days": cutoff_days,
-        "params": dict(params),
-        "seed": seed,
-        "counts": {"rows": row_count, "labelled": len(result.scores.rows)},
-        "split": result.split.document(),
-        "cross_validation": {
-            "n_splits": n_splits,
-            **cross_validation_summary(result.fold_documents()),
-        },
-        "training_roc_auc": result.training_roc_auc,
-        "train_prevalence": result.train_prevalence,
-        "fit_seconds": {name: round(value, 3) for name, value in result.fit_seconds.items()},
-        "libraries": library_versions(),
-        "features": [_schema_entry(feature) for feature in features],
-        "importances": _importance_entries(result, features),
-        "permutation_importance": _permutation_entries(result, features),
-        "reference": result.reference,
-    }
-
-
-def _importance_entries(
-    result: TrainingResult, features: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    if result.importances is None:
-        return []
-    spread = result.importances_std
-    return [
-        {
-            "name": feature["name"],
-            "mean": float(mean),
-            "std": None if spread is None else float(spread[place]),
-        }
-        for place, (feature, mean) in enumerate(zip(features, result.importances, strict=True))
-    ]
-
-
-def _permutation_entries(
-    result: TrainingResult, features: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return each topic with its loss of AUC, the mean and the extremes of the shuffles."""
-    codes = topic_codes(features)
-    first = {code: place for place, code in reversed(list(enumerate(codes.tolist())))}
-    found = []
-    for code, losses in enumerate(result.permutation):
-        feature = features[first[code]]
-        found.append(
-            {
-                "topic": topic_label(feature)["en"],
-                "label": topic_label(feature),
-                "features": [features[at]["name"] for at in np.flatnonzero(codes == code).tolist()],
-                "value": float(losses.mean()),
-                "low": float(losses.min()),
-                "high": float(losses.max()),
-            }
-        )
-    return sorted(found, key=lambda entry: -entry["value"])
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions that decide whether a model file can be read."""
-    return {
-        "python": platform.python_version(),
-        "numpy": version("numpy"),
-        "scikit-learn": version("scikit-learn"),
-        "vigie": vigie.__version__,
-    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +218,7 @@ def load_model(model_path: Path, metadata_path: Path, *, mode: str) -> LoadedMod
             ),
             where=f"{model_path} / {metadata_path.name}",
             fix=_("Train again: {command}; or put back a pair from {folder}.").format(
-                command=_train_command(mode), folder=f"{model_path.parent.name}/versions"
+                command=train_command(mode), folder=f"{model_path.parent.name}/versions"
             ),
         )
     notes = check_versions(metadata, where=str(metadata_path), mode=mode)
@@ -361,7 +233,7 @@ def load_model(model_path: Path, metadata_path: Path, *, mode: str) -> LoadedMod
             raise ModelError(
                 _("The model cannot be read: {reason}").format(reason=error),
                 where=str(model_path),
-                fix=_("Train again: {command}").format(command=_train_command(mode)),
+                fix=_("Train again: {command}").format(command=train_command(mode)),
             ) from error
     return LoadedModel(model, metadata, notes)
 
@@ -379,7 +251,7 @@ def check_scores(metadata: Mapping[str, Any], scores_path: Path, *, mode: str) -
         raise ModelError(
             _("The scores don't belong to the model: a run may have been cut off."),
             where=str(scores_path),
-            fix=_("Train again: {command}").format(command=_train_command(mode)),
+            fix=_("Train again: {command}").format(command=train_command(mode)),
         )
 
 
@@ -407,150 +279,11 @@ def read_metadata(metadata_path: Path, *, mode: str) -> dict[str, Any]:
     return found
 
 
-def check_versions(metadata: Mapping[str, Any], *, where: str, mode: str) -> tuple[str, ...]:
-    """Return notes on harmless differences between the libraries then and now.
-
-    scikit-learn promises nothing for models of another release (its user guide, "Model
-    persistence"); the tree's memory layout did change between minor ones. NumPy's arrays do not
-    come back across a major one.
-
-    Raises
-    ------
-    ModelError
-        When scikit-learn differs in its major or minor version, or NumPy in its major one.
-    """
-    now, notes = library_versions(), []
-    for library, parts in (("scikit-learn", 2), ("numpy", 1), ("python", 0)):
-        then = str(metadata["libraries"].get(library, ""))
-        if then == now[library]:
-            continue
-        if then.split(".")[:parts] != now[library].split(".")[:parts]:
-            raise ModelError(
-                _("The model was trained with {library} {then}; here it is {now}.").format(
-                    library=library, then=then or "?", now=now[library]
-                ),
-                where=where,
-                fix=_("Train again ({command}), or install {library}=={then}.").format(
-                    command=_train_command(mode), library=library, then=then or "?"
-                ),
-            )
-        notes.append(
-            _("the model was trained with {library} {then}, here it is {now}").format(
-                library=library, then=then or "?", now=now[library]
-            )
-        )
-    return tuple(notes)
-
-
-def check_schema(
-    metadata: Mapping[str, Any],
-    features: Sequence[Mapping[str, Any]],
-    *,
-    cutoff_days: int | None,
-    dataset: str,
-    mode: str,
-) -> None:
-    """Refuse features that are not those that the model was trained on, in their order.
-
-    Parameters
-    ----------
-    features
-        The entries of ``features_metadata_{mode}.json``.
-
-    Raises
-    ------
-    ModelError
-        With everything that differs, one line each.
-    """
-    differences = []
-    if metadata.get("dataset", dataset) != dataset:
-        differences.append(
-            _("data set: the model knows {then}, these are {now}").format(
-                then=metadata["dataset"], now=dataset
-            )
-        )
-    if metadata["cutoff_days"] != cutoff_days:
-        differences.append(
-            _("cut-off: the model knows day {then}, the features day {now}").format(
-                then=metadata["cutoff_days"], now=cutoff_days
-            )
-        )
-    advice = _("Train again on these features: {command}")
-    if not differences:
-        # Outcomes in new files let windows and categories be learnt anew.
-        advice = _(
-            "Train again on these features: {command}. Or, where the rows are only to be scored, "
-            "leave their outcomes empty: windows and categories are then those of the model."
-        )
-    differences += _schema_differences(metadata["features"], features)
-    if differences:
-        raise ModelError(
-            _("The model does not fit the features:") + "".join(f"\n  {d}" for d in differences),
-            where=_("model {version}").format(version=metadata["version"]),
-            fix=advice.format(command=_train_command(mode)),
-        )
-
-
-def _schema_differences(
-    trained: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]]
-) -> list[str]:
-    then = {str(entry["name"]): _schema_entry(entry) for entry in trained}
-    now = {str(entry["name"]): _schema_entry(entry) for entry in given}
-    missing = [name for name in then if name not in now]
-    new = [name for name in now if name not in then]
-    lines = []
-    if missing:
-        lines.append(_("- missing: {names}").format(names=_listed(missing)))
-    if new:
-        lines.append(_("+ new: {names}").format(names=_listed(new)))
-    for name in missing:
-        near = get_close_matches(name, new, n=1, cutoff=0.8)
-        if near:
-            lines.append("  " + _("{name}: renamed to {now}?").format(name=name, now=near[0]))
-    if not missing and not new and list(then) != list(now):
-        place, (old, current) = next(
-            (i, pair) for i, pair in enumerate(zip(then, now, strict=True)) if pair[0] != pair[1]
-        )
-        lines.append(
-            _("other order: column {place} was {then}, is {now}").format(
-                place=place + 1, then=old, now=current
-            )
-        )
-    lines.extend(
-        _("~ {name}: {part} was {then}, is {now}").format(
-            name=name, part=part, then=then[name][part], now=now[name][part]
-        )
-        for name in then
-        for part in ("kind", "categories")
-        if name in now and then[name][part] != now[name][part]
-    )
-    return lines
-
-
-def _schema_entry(feature: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "name": feature["name"],
-        "kind": feature.get("kind"),
-        "categories": list(feature.get("categories") or ()),
-        "label": feature.get("label"),
-    }
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_NAMES_SHOWN])
-    rest = len(names) - _NAMES_SHOWN
-    return shown + (" " + _("and {count} more").format(count=rest) if rest > 0 else "")
-
-
-def _train_command(mode: str) -> str:
-    return f"vigie run --mode {mode} --steps train"
-
-
 def _missing(path: Path, mode: str) -> ModelError:
     return ModelError(
         _("There is no trained model."),
         where=str(path),
-        fix=_("Train one: {command}").format(command=_train_command(mode)),
+        fix=_("Train one: {command}").format(command=train_command(mode)),
     )
 
 
@@ -558,5 +291,5 @@ def _broken(path: Path, mode: str, reason: str) -> ModelError:
     return ModelError(
         _("The model's metadata cannot be read: {reason}").format(reason=reason),
         where=str(path),
-        fix=_("Train again: {command}").format(command=_train_command(mode)),
+        fix=_("Train again: {command}").format(command=train_command(mode)),
     )

@@ -27,9 +27,10 @@ def run(context: StepContext) -> None:
     """Check that the model fits the features, score every row, publish."""
     import pyarrow.parquet as pq
 
+    from vigie.models.compatible import check_schema
     from vigie.models.predict import write_predictions_csv, write_predictions_metadata
     from vigie.models.published import append_published
-    from vigie.models.store import check_schema, check_scores, load_model
+    from vigie.models.store import check_scores, load_model
 
     matrix = read_matrix(context)
     loaded = load_model(

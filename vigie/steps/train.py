@@ -130,7 +130,7 @@ def _keep(context: StepContext, matrix: FeatureMatrix, own: _Own, result: Traini
 def _metadata(
     context: StepContext, matrix: FeatureMatrix, own: _Own, result: TrainingResult, now: datetime
 ) -> dict[str, Any]:
-    from vigie.models.store import model_metadata
+    from vigie.models.metadata import model_metadata
 
     metadata = model_metadata(
         result,

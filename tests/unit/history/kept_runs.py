@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.unit.pipeline.test_ledger import make_fingerprint, make_outcome
-from vigie.models.store import library_versions
+from vigie.models.metadata import library_versions
 from vigie.paths import ProjectPaths
 from vigie.pipeline.artifacts import write_json
 from vigie.pipeline.ledger import Ledger, Outcome, Status

@@ -15,8 +15,9 @@ from sklearn.metrics import roc_auc_score
 
 from tests.unit.models.planted import KEY, Planted, planted
 from vigie.models.champion import Challenge, JudgedRows, challenge
+from vigie.models.metadata import model_metadata
 from vigie.models.predict import score_table
-from vigie.models.store import ModelFiles, model_metadata, save_model
+from vigie.models.store import ModelFiles, save_model
 from vigie.models.train import TrainingResult, train_model
 
 FEATURES = [

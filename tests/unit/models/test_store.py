@@ -15,6 +15,8 @@ import pytest
 from tests.unit.models.planted import PARAMS, planted
 from vigie.errors import ExitCode, ModelError
 from vigie.models import store
+from vigie.models.compatible import check_schema
+from vigie.models.metadata import library_versions, model_metadata, model_version
 from vigie.models.train import train_model
 
 FEATURES = [
@@ -43,7 +45,7 @@ def result():
 
 @pytest.fixture(scope="module")
 def metadata(result):
-    return store.model_metadata(
+    return model_metadata(
         result,
         FEATURES,
         fingerprint="0123456789abcdef" * 4,
@@ -213,7 +215,7 @@ def test_a_file_that_is_no_model(pair):
     ],
 )
 def test_library_versions(pair, library, then, refused):
-    now = store.library_versions()
+    now = library_versions()
     parts = now[library].split(".")
     then = {"patch": ".".join([*parts[:2], "99"]), "minor": f"{parts[0]}.99.0"}.get(then, then)
     libraries = {key: value for key, value in now.items() if key != library}
@@ -231,7 +233,7 @@ def test_library_versions(pair, library, then, refused):
 
 def check(metadata, features, cutoff_days=90, dataset="oulad") -> str:
     with pytest.raises(ModelError) as caught:
-        store.check_schema(metadata, features, cutoff_days=cutoff_days, dataset=dataset, mode="dev")
+        check_schema(metadata, features, cutoff_days=cutoff_days, dataset=dataset, mode="dev")
     assert caught.value.where == "model rf-0123456789ab"
     assert "vigie run --mode dev --steps train" in caught.value.fix
     # Emptying outcomes mends windows and categories, neither the cut-off nor the data set.
@@ -241,7 +243,7 @@ def check(metadata, features, cutoff_days=90, dataset="oulad") -> str:
 
 
 def test_the_same_schema_passes(metadata):
-    store.check_schema(
+    check_schema(
         json.loads(json.dumps(metadata)), FEATURES, cutoff_days=90, dataset="oulad", mode="dev"
     )
 
@@ -278,7 +280,7 @@ def test_another_cutoff_or_data_set(metadata):
 
 
 def test_the_version_follows_from_the_content():
-    assert store.model_version("random_forest", "ab" * 32) == "rf-abababababab"
+    assert model_version("random_forest", "ab" * 32) == "rf-abababababab"
 
 
 def test_saving_again_gives_the_same_file(pair, result, metadata):
