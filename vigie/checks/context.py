@@ -10,7 +10,7 @@ from vigie.data.raw_artifact import RawTables
 from vigie.dataset.spec import Dataset
 from vigie.paths import ProjectPaths
 from vigie.pipeline.ledger import Ledger
-from vigie.pipeline.runner import Pipeline
+from vigie.pipeline.pipeline import Pipeline
 from vigie.settings import LoadedSettings
 
 if TYPE_CHECKING:

@@ -40,10 +40,11 @@ from vigie.pipeline.next_steps import next_steps, state_after
 from vigie.pipeline.options import RunOptions, RunTrace
 from vigie.pipeline.outputs import clear_away, files_made, make_artifacts
 from vigie.pipeline.pages import ReportPages
+from vigie.pipeline.pipeline import Pipeline, begin_imports, make_plan
 from vigie.pipeline.planner import Plan
 from vigie.pipeline.record import RunRecord, read_git_state
 from vigie.pipeline.resources import Resources
-from vigie.pipeline.runner import Pipeline, RunResult, begin_imports, make_plan, run_plan
+from vigie.pipeline.runner import RunResult, run_plan
 from vigie.pipeline.step import Reporter, Step, StepContext
 from vigie.settings import LoadedSettings, find_project, load_settings
 from vigie.spark.files import is_url

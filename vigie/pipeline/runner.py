@@ -7,12 +7,11 @@ decision), runs the steps and writes the ledger. It prints nothing; a ``RunObser
 from __future__ import annotations
 
 import contextlib
-import importlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -25,67 +24,19 @@ from vigie.pipeline.failures import (
     is_interrupt,
     storage_error,
 )
-from vigie.pipeline.fingerprint import Fingerprint, fingerprint, library_versions, module_of
+from vigie.pipeline.fingerprint import Fingerprint
 from vigie.pipeline.import_ahead import ImportAhead, import_if_possible
 from vigie.pipeline.interrupt import Beside
-from vigie.pipeline.ledger import Ledger, Outcome, Status
-from vigie.pipeline.planner import Blocked, Decision, Plan, Run, Skip, decide, makers_of, plan
-from vigie.pipeline.planner import ancestors as steps_before
+from vigie.pipeline.ledger import Outcome, Status
+from vigie.pipeline.pipeline import Pipeline, begin_imports, read_states
+from vigie.pipeline.planner import Blocked, Decision, Plan, Run, Skip, decide, makers_of
 from vigie.pipeline.reasons import Reason, UpToDate
 from vigie.pipeline.record import RunRecord
-from vigie.pipeline.step import Artifact, LaterReporter, Step, StepContext
+from vigie.pipeline.step import LaterReporter, Step, StepContext
 
 # How long a thread waits for the interpreter where another one works: each needs it for moments,
 # thousands of times, and would wait 5 ms each time. The whole of OULAD took 75 s and not 70.
 SWITCH_SECONDS = 0.0002
-Versions = Callable[[Iterable[str]], Mapping[str, str | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Pipeline:
-    """Steps together with what planning and running them needs.
-
-    Parameters
-    ----------
-    steps
-        All steps in their order.
-    artifacts
-        Every artifact that a step names.
-    values
-        The value of every setting that a step names.
-    ledger
-        Where outcomes are kept.
-    code
-        Gives the digests of a step's code: ``CodeReader(...).digests``.
-    libraries
-        Gives the versions of libraries.
-    """
-
-    steps: tuple[Step, ...]
-    artifacts: Mapping[str, Artifact]
-    values: Mapping[str, Any]
-    ledger: Ledger
-    code: Callable[[Step], Mapping[str, str]]
-    libraries: Versions = library_versions
-    # Not to be copied with the values that it was made of.
-    _known: dict[str, Fingerprint] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-
-    def step(self, name: str) -> Step:
-        """Return the step of that name."""
-        return next(step for step in self.steps if step.name == name)
-
-    def fingerprint(self, step: Step, states: Mapping[str, str | None]) -> Fingerprint:
-        """Return the fingerprint of a step whose inputs are in these states."""
-        known = self._known.get(step.name)
-        if known is not None:
-            # Of all that it is made of, only what the step reads can have changed since.
-            return replace(known, inputs={name: states[name] for name in step.inputs})
-        libraries = self.libraries(step.libraries)
-        found = fingerprint(step, self.values, self.code(step), libraries, states)
-        self._known[step.name] = found
-        return found
 
 
 class RunObserver(Protocol):
@@ -128,41 +79,6 @@ class RunResult:
     def ran(self) -> tuple[str, ...]:
         """The names of the steps that ran."""
         return tuple(outcome.step for outcome in self.outcomes)
-
-
-def make_plan(
-    pipeline: Pipeline, *, requested: Collection[str], forced: Collection[str] = ()
-) -> Plan:
-    """Look at the world as it is and plan: what ``--explain`` prints and ``run_plan`` takes."""
-    concerned = set(requested) | steps_before(pipeline.steps, requested)
-    states: dict[str, str | None] = {}
-    fingerprints: dict[str, Fingerprint] = {}
-    for step in pipeline.steps:
-        if step.name in concerned:
-            _read_states(pipeline, (*step.inputs, *step.outputs), states)
-            fingerprints[step.name] = pipeline.fingerprint(step, states)
-    return plan(
-        pipeline.steps,
-        requested=requested,
-        fingerprints=fingerprints,
-        states=states,
-        ledger=pipeline.ledger,
-        forced=forced,
-    )
-
-
-def begin_imports(pipeline: Pipeline, plan: Plan) -> ImportAhead:
-    """Import the steps that are to run, and begin to import their libraries.
-
-    The steps here and now, as soon after the plan has digested their code as can be; what they
-    need in a thread, which is to be left when they have ended. Worth its while before the first
-    step: a server that starts needs no interpreter. Whoever gives up before then still waits for
-    the one module that is being imported, a second at most.
-    """
-    steps = [] if plan.blocked else [pipeline.step(name) for name in plan.to_run]
-    for step in steps:
-        importlib.import_module(module_of(step.run))
-    return ImportAhead([module for step in steps for module in step.imports])
 
 
 def run_plan(
@@ -270,7 +186,7 @@ class _Run:
         )
         self._join([one for one in self.going_on if one.work and not one.work.is_running])
         try:
-            states = _read_states(self.pipeline, (*step.inputs, *step.outputs), {})
+            states = read_states(self.pipeline, (*step.inputs, *step.outputs), {})
             present = self.pipeline.fingerprint(step, states)
         except BaseException as error:
             # Nothing ran, so there is nothing for the ledger; the caller still learns where.
@@ -515,19 +431,9 @@ class _Started:
     clock: float = field(default_factory=time.perf_counter)
 
 
-def _read_states(
-    pipeline: Pipeline, names: Iterable[str], states: dict[str, str | None]
-) -> dict[str, str | None]:
-    """Add the states of the named artifacts that `states` lacks, so that each is read once."""
-    for name in names:
-        if name not in states:
-            states[name] = pipeline.artifacts[name].state()
-    return states
-
-
 def _made(pipeline: Pipeline, step: Step) -> dict[str, str | None]:
     """Return the states of a step's outputs, all of which must be there now."""
-    states = _read_states(pipeline, step.outputs, {})
+    states = read_states(pipeline, step.outputs, {})
     absent = [pipeline.artifacts[name].describe() for name, state in states.items() if not state]
     if absent:
         raise VigieError(

@@ -18,8 +18,9 @@ from vigie.pipeline.artifacts import FileArtifact, atomic_write
 from vigie.pipeline.failures import StepStopped
 from vigie.pipeline.interrupt import Beside, run_interruptibly
 from vigie.pipeline.ledger import Ledger, Status
+from vigie.pipeline.pipeline import Pipeline, make_plan
 from vigie.pipeline.record import RunRecord
-from vigie.pipeline.runner import Pipeline, RunResult, make_plan, run_plan
+from vigie.pipeline.runner import RunResult, run_plan
 from vigie.pipeline.step import LaterReporter, Step, StepContext
 
 SECONDS = 20.0

@@ -15,7 +15,7 @@ import pytest
 from tests.unit.pipeline.test_runner import Bench, copy_words
 from vigie.pipeline.failures import StepStopped
 from vigie.pipeline.import_ahead import ImportAhead
-from vigie.pipeline.runner import Pipeline
+from vigie.pipeline.pipeline import Pipeline
 from vigie.pipeline.step import StepContext
 
 SECONDS = 20

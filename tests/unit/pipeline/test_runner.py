@@ -15,10 +15,11 @@ from vigie.errors import ArtifactMissing, DataError, ExitCode
 from vigie.pipeline.artifacts import FileArtifact, atomic_write
 from vigie.pipeline.failures import StepStopped, storage_error
 from vigie.pipeline.ledger import Ledger, Outcome, Status
+from vigie.pipeline.pipeline import Pipeline, make_plan
 from vigie.pipeline.planner import Plan
 from vigie.pipeline.reasons import Reason, UpToDate
 from vigie.pipeline.record import RunRecord, read_record
-from vigie.pipeline.runner import Pipeline, RunResult, make_plan, run_plan
+from vigie.pipeline.runner import RunResult, run_plan
 from vigie.pipeline.step import ProgressBar, Step, StepContext
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from vigie.pipeline import trials as module
 from vigie.pipeline.options import RunOptions
-from vigie.pipeline.runner import Pipeline
+from vigie.pipeline.pipeline import Pipeline
 from vigie.pipeline.step import Step, StepContext
 from vigie.pipeline.trials import open_trials
 
