@@ -25,12 +25,13 @@ from vigie.pipeline.definition import trial_steps
 from vigie.pipeline.ledger import Ledger, Outcome
 from vigie.pipeline.lock import ProjectLock
 from vigie.pipeline.options import RunOptions
-from vigie.pipeline.orchestrator import PipelineOrchestrator, Session
+from vigie.pipeline.orchestrator import PipelineOrchestrator
 from vigie.pipeline.pipeline import Pipeline, make_plan
 from vigie.pipeline.planner import Plan
 from vigie.pipeline.reasons import Reason, UpToDate
 from vigie.pipeline.record import new_run_id
 from vigie.pipeline.runner import run_plan
+from vigie.pipeline.session import Session
 from vigie.pipeline.step import Artifact, ProgressBar, Step, StepContext
 
 
