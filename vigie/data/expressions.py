@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vigie.data.cohort import clean_view, rows_sql, window_events_sql
-from vigie.data.read_csv import SQL_TYPES
+from vigie.data.typed_text import SQL_TYPES
 from vigie.dataset.faults import Fault, Place, unknown_name
 from vigie.dataset.spec import (
     CLOCK,

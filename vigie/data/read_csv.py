@@ -27,7 +27,8 @@ from vigie.data.csv_file import (
 from vigie.data.raw_files import RawFile
 from vigie.data.records import copy_plainly, count_lines, count_records, encoding_of
 from vigie.data.rejected import Rejected, RejectedRows
-from vigie.dataset.spec import Column, Dialect, Table
+from vigie.data.typed_text import bounds, misfit, number_text, type_reason, typed_value
+from vigie.dataset.spec import Table
 from vigie.engine import (
     count_rows,
     open_duckdb,
@@ -42,15 +43,6 @@ from vigie.i18n import _
 if TYPE_CHECKING:
     import duckdb
 
-SQL_TYPES = {
-    "text": "VARCHAR",
-    "integer": "BIGINT",
-    "day": "INTEGER",
-    "number": "DOUBLE",
-    "date": "DATE",
-    "timestamp": "TIMESTAMP",
-    "boolean": "BOOLEAN",
-}
 _MARK = "vigie_bad_value"
 _AT_ONCE = 500
 
@@ -295,7 +287,7 @@ def _read_closely(
     reasons: list[str] = []
     for name, column in table.columns.items():
         quoted = quote_name(name)
-        value = _number_text(quoted, column, table.csv)
+        value = number_text(quoted, column, table.csv)
         typed = typed_value(value, column)
         values.append(f"{typed} AS {quoted}")
         faults = [(type_reason(column), misfit(value, typed, column))]
@@ -330,65 +322,6 @@ def _read_closely(
     )
     flagged.unlink()
     return rejected
-
-
-def _number_text(quoted: str, column: Column, dialect: Dialect) -> str:
-    """Return the text of a value with numbers written as the engine reads them."""
-    if column.type not in ("integer", "day", "number"):
-        return quoted
-    for affix in column.strip:
-        quoted = f"replace({quoted}, {quote_text(affix)}, '')"
-    if column.strip:
-        quoted = f"trim({quoted})"
-    if dialect.plain_numbers:
-        return quoted
-    if dialect.thousands is not None:
-        quoted = f"replace({quoted}, {quote_text(dialect.thousands)}, '')"
-    return f"replace({quoted}, {quote_text(dialect.decimal)}, '.')"
-
-
-def typed_value(value: str, column: Column) -> str:
-    """Return the text `value` in the declared type; NULL where it doesn't fit."""
-    if column.format is not None and column.type in ("date", "timestamp"):
-        value = f"try_strptime(trim({value}), {quote_text(column.format)})"
-    return f"TRY_CAST({value} AS {SQL_TYPES[column.type]})"
-
-
-def type_reason(column: Column) -> str:
-    """Return what is said of a value that doesn't fit the declared type."""
-    return {
-        "integer": _("not a whole number"),
-        "day": _("not a day number"),
-        "number": _("not a number"),
-        "date": _("not a date"),
-        "timestamp": _("not a date and time"),
-        "boolean": _("neither true nor false"),
-    }.get(column.type, _("not a text"))
-
-
-def misfit(quoted: str, typed: str, column: Column) -> str:
-    """Return when a text doesn't fit: `typed` is the SQL of its value in the declared type."""
-    misfit = f"{quoted} IS NOT NULL AND {typed} IS NULL"
-    if column.type in ("integer", "day"):
-        # The cast rounds 1.5 to 2; a whole number written as 18.0 or 1e3 is accepted.
-        misfit += f" OR TRY_CAST({quoted} AS DOUBLE) <> round(TRY_CAST({quoted} AS DOUBLE))"
-    return misfit
-
-
-def bounds(value: str, column: Column) -> list[tuple[str, str]]:
-    """Return what else is declared of a value: each a reason, and when it holds."""
-    faults = []
-    if column.required:
-        faults.append((_("is missing"), f"{value} IS NULL"))
-    if column.minimum is not None:
-        faults.append(
-            (_("is below {bound}").format(bound=column.minimum), f"{value} < {column.minimum}")
-        )
-    if column.maximum is not None:
-        faults.append(
-            (_("is above {bound}").format(bound=column.maximum), f"{value} > {column.maximum}")
-        )
-    return faults
 
 
 def _narrowed(connection: duckdb.DuckDBPyConnection, flagged: Path, table: Table) -> str:

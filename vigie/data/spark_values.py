@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vigie.data.read_csv import bounds, misfit, type_reason, typed_value
+from vigie.data.typed_text import bounds, misfit, type_reason, typed_value
 from vigie.dataset.spec import Column, Table
 from vigie.engine import open_duckdb
 from vigie.i18n import _
