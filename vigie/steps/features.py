@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from vigie.data.stored_tables import tables_url, visible_tables
 from vigie.dataset.spec import CUTOFF_DATE, KNOWN_DATE, Dataset, report_column
@@ -163,11 +163,21 @@ def _save(
     )
 
 
+class _Written:
+    """An open file that numpy does not know for one.
+
+    Into a file numpy writes by itself, and of a full disk says only how many bytes it took.
+    """
+
+    def __init__(self, opened: IO[bytes]) -> None:
+        self.write = opened.write
+
+
 def _write_array(target: Path, array: np.ndarray) -> None:
     import numpy as np
 
     with atomic_write(target) as path, path.open("wb") as opened:
-        np.save(opened, array)
+        np.save(_Written(opened), array)
 
 
 def _metadata(
