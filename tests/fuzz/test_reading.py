@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import SHARED_DATA
@@ -142,6 +142,14 @@ MISSING = ("", "?")
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     end=st.sampled_from(["\n", "\r\n"]),
     last_end=st.booleans(),
+)
+# Further apart than 32 bits can say: by Parquet 2's encodings nobody but DuckDB could read them.
+@example(
+    rows=[("a", 135_926, "b"), ("c", -2_147_347_723, "d")],
+    delimiter=",",
+    quoting=csv.QUOTE_MINIMAL,
+    end="\n",
+    last_end=True,
 )
 def test_what_is_well_formed_comes_back_as_it_was(
     rows: list[tuple[str, int, str]], delimiter: str, quoting: int, end: str, last_end: bool
