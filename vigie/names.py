@@ -74,5 +74,12 @@ def shown_periods(periods: Sequence[str]) -> str:
     return _("{first} to {last}").format(first=periods[0], last=periods[-1])
 
 
+def listed_briefly(texts: Sequence[str], most: int) -> str:
+    """Return the first texts, `most` of them, and how many more there are."""
+    shown = ", ".join(texts[:most])
+    more = len(texts) - most
+    return shown + (" " + _("and {count} more").format(count=more) if more > 0 else "")
+
+
 def _folded(name: str) -> str:
     return name.strip().casefold().replace("-", "_")

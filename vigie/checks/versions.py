@@ -11,6 +11,7 @@ import vigie
 from vigie.checks.context import CheckContext
 from vigie.checks.finding import Finding
 from vigie.i18n import _, ngettext
+from vigie.names import listed_briefly
 from vigie.verdict import Verdict
 
 NAME = "versions"
@@ -39,7 +40,9 @@ def check_versions(context: CheckContext) -> Iterator[Finding]:
             "{count} library differs from {lock}: {names}",
             "{count} libraries differ from {lock}: {names}",
             len(different),
-        ).format(count=len(different), lock=lock.name, names=_listed(different))
+        ).format(
+            count=len(different), lock=lock.name, names=listed_briefly(different, SHOWN_DIFFERENCES)
+        )
         fix = _("pip install --require-hashes -r {lock}").format(lock=lock)
         yield Finding(NAME, Verdict.WARN, said, fix)
         return
@@ -115,9 +118,3 @@ def unmet_requirements(distribution: str) -> list[str]:
         if version is None or not needed.specifier.contains(version, prereleases=True):
             lines.append(f"{needed.name} {version or '–'} ({needed.specifier})")
     return lines
-
-
-def _listed(lines: list[str]) -> str:
-    shown = ", ".join(lines[:SHOWN_DIFFERENCES])
-    more = len(lines) - SHOWN_DIFFERENCES
-    return shown + (" " + _("and {count} more").format(count=more) if more > 0 else "")

@@ -290,7 +290,7 @@ def _named_table(
             ),
             _fit(key.columns),
             fit_name(key.references),
-            _fit(key.to or key.columns),
+            _fit(key.target),
         )
         for key in declared
     )

@@ -163,10 +163,10 @@ def _make_clean_view(engine: TableEngine, name: str, table: Table, report: Trans
             "WHERE vigie_rank = 1"
         )
     for key in table.foreign_keys:
-        given, matches = _given(key), _matches(key)
+        given, matches = _given(key), _matches(key, "o")
         referred = f"{clean_view(key.references)} AS o"
-        # A join that says what it is: DuckDB carries NOT EXISTS out in three times the work. Nor
-        # does it look at each row's key for missing parts before any row is known to be without.
+        # As an anti join: DuckDB carries NOT EXISTS out in three times the work. Whether parts of a
+        # key are missing is only asked where some row is unmatched.
         unmatched = f"{clean_view(name)} AS t ANTI JOIN {referred} ON {matches}"
         lost = engine.count(unmatched) and engine.count(f"{unmatched} WHERE {given}")
         if lost:
@@ -223,11 +223,11 @@ def _given(key: ForeignKey) -> str:
     return " AND ".join(f"t.{quote_name(here)} IS NOT NULL" for here in key.columns)
 
 
-def _matches(key: ForeignKey) -> str:
-    """Return the condition that a row ``t`` refers to the row ``o``."""
+def _matches(key: ForeignKey, other: str) -> str:
+    """Return the condition that a row ``t`` refers to a row of the other table, called `other`."""
     return " AND ".join(
-        f"o.{quote_name(there)} = t.{quote_name(here)}"
-        for here, there in zip(key.columns, key.to or key.columns, strict=True)
+        f"{other}.{quote_name(there)} = t.{quote_name(here)}"
+        for here, there in zip(key.columns, key.target, strict=True)
     )
 
 
@@ -276,11 +276,10 @@ def _make_sampled_view(engine: TableEngine, name: str, dataset: Dataset) -> bool
     for number, foreign in enumerate(table.foreign_keys):
         provided = [c for c in missing if c in dataset.tables[foreign.references].columns]
         if provided:
-            matches = " AND ".join(
-                f"l{number}.{quote_name(there)} = t.{quote_name(here)}"
-                for here, there in zip(foreign.columns, foreign.to or foreign.columns, strict=True)
+            other = f"l{number}"
+            joins += (
+                f" JOIN {clean_view(foreign.references)} AS {other} ON {_matches(foreign, other)}"
             )
-            joins += f" JOIN {clean_view(foreign.references)} AS l{number} ON {matches}"
             missing = [column for column in missing if column not in provided]
     if missing:
         return False

@@ -204,7 +204,7 @@ def _way_to_cohort(dataset: Dataset, table: Table) -> _Way | None:
     on = [name for name in wanted if name in table.columns]
     lookups: list[Lookup] = []
     for key in table.foreign_keys:
-        if key.references == dataset.cohort.table or (key.to or key.columns) != key.columns:
+        if key.references == dataset.cohort.table or key.target != key.columns:
             continue
         other = dataset.tables[key.references]
         if key.columns in shared and _is_looked_up(dataset, key.references):
@@ -298,7 +298,7 @@ def _expected(
 ) -> ExpectedFeatures | None:
     """Return what was due of each row, where the referenced table says when and for whom."""
     due = dataset.tables[key.references]
-    if due.clock is not None or (key.to or key.columns) != key.columns:
+    if due.clock is not None or key.target != key.columns:
         return None
     days = [one for one, column in due.columns.items() if column.type in DAYS]
     due_on = tuple(one for one in _cohort_columns(dataset) if one in due.columns)

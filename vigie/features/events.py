@@ -198,23 +198,23 @@ def _day_aggregate(aggregate: str, days: ibis.Table, measure: Measure, window: i
 
 def _by_category(
     group: EventFeatures,
-    measures: Iterable[Measure],
+    measures: Sequence[Measure],
     known: ibis.Table,
     clock: str,
     vocabulary: Vocabulary,
     cohort: ibis.Table,
 ) -> Iterable[Part]:
     """Yield a part for each column of categories, in the order of the measures."""
-    parts = [(column, list(same)) for column, same in groupby(measures, _category_of)]
-    sums: dict[str, ibis.Table] = {}
-    for column, _same in parts:
-        if column not in sums:
-            wanted = [one for name, same in parts if name == column for one in same]
-            values = {f"s_{value_name(one)}": known[value_name(one)].sum() for one in wanted}
-            counted = known.group_by(COHORT_ID, column).aggregate(n=known.count(), **values)
-            sums[column] = materialized(counted)
-    named: set[str] = set()
-    for column, same in parts:
+    values: dict[str, dict[str, Any]] = {}
+    for measure in measures:
+        named = value_name(measure)
+        values.setdefault(_category_of(measure), {})[f"s_{named}"] = known[named].sum()
+    sums = {
+        column: materialized(known.group_by(COHORT_ID, column).aggregate(n=known.count(), **of))
+        for column, of in values.items()
+    }
+    names: set[str] = set()
+    for column, same in groupby(measures, _category_of):
         columns: dict[str, Any] = {}
         features: list[Feature] = []
         table = sums[column]
@@ -223,13 +223,15 @@ def _by_category(
             value = table[f"s_{value_name(measure)}"]
             for one in _values_of(group, measure, table, vocabulary, cohort):
                 name = f"{feature_name(group.name, measure.name, 'sum', None)}_{slug(one)}"
-                while name in named:
+                while name in names:
                     name += "_2"
-                named.add(name)
+                names.add(name)
                 columns[name] = value.sum(where=table[column].cast("string") == one)
                 features.append(_aggregate(group, measure, name, clock, "sum", category=one))
-        part = table.group_by(COHORT_ID).aggregate(**columns) if columns else None
-        yield Part(cohort.select(COHORT_ID) if part is None else part, features, set(columns))
+        part = (
+            table.group_by(COHORT_ID).aggregate(**columns) if columns else cohort.select(COHORT_ID)
+        )
+        yield Part(part, features, set(columns))
 
 
 def _category_of(measure: Measure) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vigie.errors import ModelError
 from vigie.i18n import _
 from vigie.models.metadata import library_versions, schema_entry
+from vigie.names import listed_briefly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,9 +109,9 @@ def _schema_differences(
     new = [name for name in now if name not in then]
     lines = []
     if missing:
-        lines.append(_("- missing: {names}").format(names=_listed(missing)))
+        lines.append(_("- missing: {names}").format(names=listed_briefly(missing, _NAMES_SHOWN)))
     if new:
-        lines.append(_("+ new: {names}").format(names=_listed(new)))
+        lines.append(_("+ new: {names}").format(names=listed_briefly(new, _NAMES_SHOWN)))
     for name in missing:
         near = get_close_matches(name, new, n=1, cutoff=0.8)
         if near:
@@ -133,12 +134,6 @@ def _schema_differences(
         if name in now and then[name][part] != now[name][part]
     )
     return lines
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_NAMES_SHOWN])
-    rest = len(names) - _NAMES_SHOWN
-    return shown + (" " + _("and {count} more").format(count=rest) if rest > 0 else "")
 
 
 def train_command(mode: str) -> str:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-
 # 12 MB instead of 54 for 200 full-grown trees on 23,000 rows, for 0.5 s of writing; zlib's higher
 # levels and xz take longer and save little.
 _COMPRESSION = ("zlib", 1)

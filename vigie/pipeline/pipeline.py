@@ -52,6 +52,16 @@ class Pipeline:
         """Return the step of that name."""
         return next(step for step in self.steps if step.name == name)
 
+    def states(
+        self, names: Iterable[str], known: dict[str, str | None] | None = None
+    ) -> dict[str, str | None]:
+        """Return the present states of artifacts; with `known`, those that it lacks are added."""
+        states = {} if known is None else known
+        for name in names:
+            if name not in states:
+                states[name] = self.artifacts[name].state()
+        return states
+
     def fingerprint(self, step: Step, states: Mapping[str, str | None]) -> Fingerprint:
         """Return the fingerprint of a step whose inputs are in these states."""
         known = self._known.get(step.name)
@@ -73,7 +83,7 @@ def make_plan(
     fingerprints: dict[str, Fingerprint] = {}
     for step in pipeline.steps:
         if step.name in concerned:
-            read_states(pipeline, (*step.inputs, *step.outputs), states)
+            pipeline.states((*step.inputs, *step.outputs), known=states)
             fingerprints[step.name] = pipeline.fingerprint(step, states)
     return plan(
         pipeline.steps,
@@ -97,13 +107,3 @@ def begin_imports(pipeline: Pipeline, plan: Plan) -> ImportAhead:
     for step in steps:
         importlib.import_module(module_of(step.run))
     return ImportAhead([module for step in steps for module in step.imports])
-
-
-def read_states(
-    pipeline: Pipeline, names: Iterable[str], states: dict[str, str | None]
-) -> dict[str, str | None]:
-    """Add the states of the named artifacts that `states` lacks, so that each is read once."""
-    for name in names:
-        if name not in states:
-            states[name] = pipeline.artifacts[name].state()
-    return states

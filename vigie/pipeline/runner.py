@@ -28,7 +28,7 @@ from vigie.pipeline.fingerprint import Fingerprint
 from vigie.pipeline.import_ahead import ImportAhead, import_if_possible
 from vigie.pipeline.interrupt import Beside
 from vigie.pipeline.ledger import Outcome, Status
-from vigie.pipeline.pipeline import Pipeline, begin_imports, read_states
+from vigie.pipeline.pipeline import Pipeline, begin_imports
 from vigie.pipeline.planner import Blocked, Decision, Plan, Run, Skip, decide, makers_of
 from vigie.pipeline.reasons import Reason, UpToDate
 from vigie.pipeline.record import RunRecord
@@ -186,7 +186,7 @@ class _Run:
         )
         self._join([one for one in self.going_on if one.work and not one.work.is_running])
         try:
-            states = read_states(self.pipeline, (*step.inputs, *step.outputs), {})
+            states = self.pipeline.states((*step.inputs, *step.outputs))
             present = self.pipeline.fingerprint(step, states)
         except BaseException as error:
             # Nothing ran, so there is nothing for the ledger; the caller still learns where.
@@ -433,7 +433,7 @@ class _Started:
 
 def _made(pipeline: Pipeline, step: Step) -> dict[str, str | None]:
     """Return the states of a step's outputs, all of which must be there now."""
-    states = read_states(pipeline, step.outputs, {})
+    states = pipeline.states(step.outputs)
     absent = [pipeline.artifacts[name].describe() for name, state in states.items() if not state]
     if absent:
         raise VigieError(

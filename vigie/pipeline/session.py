@@ -20,10 +20,7 @@ from vigie.dataset.spec import Dataset
 from vigie.errors import ArtifactMissing, DatabaseError
 from vigie.i18n import _, use_language
 from vigie.paths import ProjectPaths
-from vigie.pipeline.artifacts import (
-    HashCache,
-    StatCache,
-)
+from vigie.pipeline.artifacts import HashCache, StatCache
 from vigie.pipeline.console import LOGGER, Console
 from vigie.pipeline.definition import LIBRARIES, NO_RESULT, SKLEARN_IMPORTS, pipeline_steps
 from vigie.pipeline.failures import error_text, storage_error
@@ -448,5 +445,4 @@ class Session:
 
 
 def _present_fingerprint(pipeline: Pipeline, step: Step) -> str:
-    states = {name: pipeline.artifacts[name].state() for name in step.inputs}
-    return pipeline.fingerprint(step, states).digest
+    return pipeline.fingerprint(step, pipeline.states(step.inputs)).digest
