@@ -9,6 +9,7 @@ split sends them to the left; in the trees that come back that is what scikit-le
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Matrix = npt.NDArray[np.float32]
+    IntArray = npt.NDArray[np.int64]
 
 LIBRARY = "scikit-learn-intelex"
 # Finite in single precision, and so far down that no midpoint reaches a real value.
@@ -60,7 +62,7 @@ def fit_forest(
             where="model.accelerated",
             fix=_("Leave them at their defaults, or set [model] accelerated = false."),
         )
-    return _as_sklearn(grown, params, filled, labels, seed)
+    return _as_sklearn(grown, params, filled, labels, seed=seed, threads=threads)
 
 
 def library_version() -> dict[str, str]:
@@ -107,14 +109,20 @@ def _as_sklearn(
     params: Mapping[str, Any],
     filled: Matrix,
     labels: npt.NDArray[Any],
+    *,
     seed: int,
+    threads: int,
 ) -> Any:
     from sklearn.ensemble import RandomForestClassifier
 
     forest = RandomForestClassifier(**params, random_state=seed, n_jobs=1)
     classes, codes = np.unique(labels, return_inverse=True)
     one_hot = np.eye(len(classes))[codes]
-    forest.estimators_ = [_counted(tree, filled, one_hot) for tree in grown.estimators_]
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        # Mostly scikit-learn's search for the rows' leaves, which needs no interpreter.
+        forest.estimators_ = list(
+            pool.map(lambda tree: _counted(tree, filled, one_hot), grown.estimators_)
+        )
     forest.estimator_ = type(forest.estimators_[0])()
     forest.classes_ = classes
     forest.n_classes_ = len(classes)
@@ -137,9 +145,8 @@ def _counted(tree: Any, filled: Matrix, one_hot: npt.NDArray[np.float64]) -> Any
         [np.bincount(leaf, weights=column, minlength=len(nodes)) for column in one_hot.T]
     )
     left, right = nodes["left_child"], nodes["right_child"]
-    # Children come after their parents.
-    for node in np.flatnonzero(left >= 0)[::-1]:
-        counts[node] = counts[left[node]] + counts[right[node]]
+    for parents in reversed(_levels(left, right)):
+        counts[parents] = counts[left[parents]] + counts[right[parents]]
     rows = counts.sum(axis=1)
     shares = counts / rows[:, None]
     nodes["n_node_samples"] = nodes["weighted_n_node_samples"] = rows
@@ -147,3 +154,15 @@ def _counted(tree: Any, filled: Matrix, one_hot: npt.NDArray[np.float64]) -> Any
     nodes["missing_go_to_left"] = 1
     tree.tree_.__setstate__({**state, "nodes": nodes, "values": shares[:, None, :]})
     return tree
+
+
+def _levels(left: IntArray, right: IntArray) -> list[IntArray]:
+    """Return the nodes that have children, those of one depth together, the root's first."""
+    found: list[IntArray] = []
+    level = np.zeros(1, dtype=np.int64)
+    while True:
+        level = level[left[level] >= 0]
+        if not level.size:
+            return found
+        found.append(level)
+        level = np.concatenate([left[level], right[level]])
