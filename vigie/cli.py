@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Importing makes a million objects that stay, and hardly any garbage: looking for it after
     # every 700 new ones is a seventh of the time that the imports of a run take. A run that finds
     # nothing to do makes fewer than these.
-    gc.set_threshold(200_000, 10, 20)
+    gc.set_threshold(1_000_000, 10, 20)
     # Else pydantic looks through every installed distribution for plugins that nobody uses here.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     arguments = list(sys.argv[1:] if argv is None else argv)

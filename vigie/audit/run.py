@@ -18,6 +18,8 @@ from vigie.pipeline.artifacts import write_json
 from vigie.verdict import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vigie.audit.result import Part
     from vigie.paths import ProjectPaths
     from vigie.settings import LoadedSettings
@@ -49,11 +51,7 @@ def audit_results(
         stored = pq.read_table(paths.model("out_of_fold", ".parquet"))
         metrics = json.loads(paths.report("metrics", ".json").read_text("utf-8"))
     except FileNotFoundError as error:
-        raise DataError(
-            _("There is no whole run to audit."),
-            where=str(error.filename),
-            fix=_("Make one first: vigie run --mode {mode}").format(mode=paths.mode),
-        ) from error
+        raise _nothing_to_audit(paths, error) from error
     if not (labels >= 0).any():
         raise DataError(
             _("The last run's rows have no outcomes yet, so nothing can be audited."),
@@ -103,8 +101,15 @@ def audit_results(
     return parts, content
 
 
-def known_audit(settings: LoadedSettings, paths: ProjectPaths) -> dict[str, Any]:
+def known_audit(
+    settings: LoadedSettings, paths: ProjectPaths, *, before_auditing: Callable[[], None]
+) -> dict[str, Any]:
     """Return the report of the audit of a mode's last results, audited now where it wasn't yet.
+
+    Parameters
+    ----------
+    before_auditing
+        Called where it wasn't yet: an audit needs libraries that take long to import.
 
     Raises
     ------
@@ -113,12 +118,25 @@ def known_audit(settings: LoadedSettings, paths: ProjectPaths) -> dict[str, Any]
     """
     text, _origin = read_declaration(settings.get("dataset"), paths.project)
     try:
+        present = results_digest(paths, text)
+    except FileNotFoundError as error:
+        raise _nothing_to_audit(paths, error) from error
+    try:
         content: dict[str, Any] = json.loads(paths.report("audit", ".json").read_text("utf-8"))
-        if content["of"] == results_digest(paths, text):
+        if content["of"] == present:
             return content
     except (OSError, ValueError, KeyError, TypeError):
         pass
+    before_auditing()
     return audit_results(settings, paths)[1]
+
+
+def _nothing_to_audit(paths: ProjectPaths, error: FileNotFoundError) -> DataError:
+    return DataError(
+        _("There is no whole run to audit."),
+        where=str(error.filename),
+        fix=_("Make one first: vigie run --mode {mode}").format(mode=paths.mode),
+    )
 
 
 def results_digest(paths: ProjectPaths, declaration: str) -> str:

@@ -54,6 +54,9 @@ class TablesMemory:
 
     def recall(self, schema: str, record: str) -> tuple[str | None] | None:
         """Return the state that the server would tell if it ran; None where that isn't known."""
+        if self.server.cluster.version() is None:
+            # No server is needed to know that there is nothing.
+            return (None,)
         number, states = self._content()
         name = _name(schema, record)
         if name not in states or number != self._number_at_rest():

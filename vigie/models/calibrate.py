@@ -35,13 +35,16 @@ class Calibrator:
         """Learn from scores (0 to 1) that no model gave to its own rows, and 0/1 outcomes."""
         from sklearn.isotonic import IsotonicRegression
         from sklearn.linear_model import LogisticRegression
+        from threadpoolctl import threadpool_limits
 
         if self.method == "isotonic":
             self._fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
             self._fitted.fit(scores, labels)
         else:
             # Next to no regularization: two parameters on many rows need none.
-            self._fitted = LogisticRegression(C=1e6).fit(_log_odds(scores), labels)
+            # Products with one column: two threads would only wait for each other.
+            with threadpool_limits(limits=1, user_api="blas"):
+                self._fitted = LogisticRegression(C=1e6).fit(_log_odds(scores), labels)
         return self
 
     def __call__(self, scores: FloatArray) -> FloatArray:

@@ -35,6 +35,8 @@ MIN_ROWS = 30
 FALSE_ALARM = 0.01
 # Standard errors above .5 from which on an AUC of the two-sample test is no chance.
 _ERRORS = 4.0
+# Of each forest that tells then from now; twice as many find .01 more AUC in twice the time.
+_TREES = 30
 _DIGITS = 6
 _TOLD = 5
 
@@ -216,7 +218,7 @@ def _two_sample(
     aucs, weights = [], np.zeros(both.shape[1])
     for train, test in folds:
         forest = RandomForestClassifier(
-            60, min_samples_leaf=5, max_samples=0.5, random_state=seed, n_jobs=threads
+            _TREES, min_samples_leaf=5, max_samples=0.5, random_state=seed, n_jobs=threads
         )
         with warnings_kept():
             forest.fit(both[train], is_now[train])

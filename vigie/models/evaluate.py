@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     IntArray = npt.NDArray[np.int64]
 
 METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "brier")
+# Those that need the order of the scores and no threshold.
+_RANKING = ("roc_auc", "average_precision")
 JSON_DECIMALS = 6
 CONFIDENCE = 0.95
 ROC_POINT_COUNT = 101
-# Draws are weighed together, as many as fit into about 8 MB.
-_CELLS_PER_CHUNK = 1_000_000
+# Draws are weighed together, as many as stay in a processor's cache: larger arrays are asked of the
+# system anew each time, and cleared by it.
+_CELLS_PER_CHUNK = 100_000
 # An interval over fewer draws than this share says nothing.
 _MIN_DEFINED_SHARE = 0.5
 
@@ -198,7 +201,11 @@ def paired_difference(
     _check(second, labels)
     both = [(scores, score_runs(scores)) for scores in (first, second)]
 
+    positive = labels == 1
+
     def values(weights: FloatArray) -> list[FloatArray]:
+        if metric in _RANKING:
+            return [_ranking_metrics(positive, weights, runs)[metric] for _scores, runs in both]
         return [
             weighted_metrics(scores, labels, threshold, weights, runs)[metric]
             for scores, runs in both

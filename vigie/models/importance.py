@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # More rows and shuffles make the figures steadier and the wait longer.
 MAX_ROWS = 2000
 REPEATS = 3
-_CELLS_PER_CALL = 6_000_000
+_CELLS_PER_CALL = 3_000_000
 
 
 def permutation_importance(

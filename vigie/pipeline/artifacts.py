@@ -43,11 +43,17 @@ def mode_by_umask() -> int:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path, *, mode: int = PRIVATE) -> Iterator[Path]:
+def atomic_write(path: Path, *, mode: int = PRIVATE, durable: bool = True) -> Iterator[Path]:
     """Yield a path beside `path` to write to; it takes the place of `path` when all went well.
 
     The temporary name ends like the target's, for the libraries that go by the suffix. After any
     exception the target is as it was before.
+
+    Parameters
+    ----------
+    durable
+        Wait for the disk, so that a power cut leaves the old content or the new one. Without, it
+        may leave neither; a kill can't.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent)
@@ -55,7 +61,8 @@ def atomic_write(path: Path, *, mode: int = PRIVATE) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(mode)
-        _sync(temporary)
+        if durable:
+            _sync(temporary)
         if os.name == "nt":
             os.close(descriptor)
         temporary.replace(path)
@@ -65,7 +72,8 @@ def atomic_write(path: Path, *, mode: int = PRIVATE) -> Iterator[Path]:
     finally:
         if os.name != "nt":
             os.close(descriptor)
-    _sync_folder(path.parent)
+    if durable:
+        _sync_folder(path.parent)
 
 
 @contextlib.contextmanager
@@ -108,9 +116,9 @@ def link_file(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def write_json(path: Path, value: Any, *, mode: int = PRIVATE) -> None:
-    """Write `value` as readable JSON, atomically."""
-    with atomic_write(path, mode=mode) as temporary:
+def write_json(path: Path, value: Any, *, mode: int = PRIVATE, durable: bool = True) -> None:
+    """Write `value` as readable JSON, as ``atomic_write`` does."""
+    with atomic_write(path, mode=mode, durable=durable) as temporary:
         temporary.write_text(json_text(value), encoding="utf-8")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,12 +28,15 @@ def answer(context: CheckContext, skip: Sequence[str]) -> list[Finding]:
     ]
 
 
-def audit_of_dev(settings: LoadedSettings, paths: ProjectPaths) -> list[dict[str, Any]]:
-    """Return the parts of the audit of dev's results as plain values."""
+def audit_of_dev(
+    settings: LoadedSettings, paths: ProjectPaths, *, before_auditing: Callable[[], None]
+) -> list[dict[str, Any]]:
+    """Return the parts of the audit of dev's results as plain values; see ``known_audit``."""
     from vigie.audit.run import known_audit
 
-    parts: list[dict[str, Any]] = known_audit(settings, replace(paths, mode="dev"))["parts"]
-    return parts
+    dev = replace(paths, mode="dev")
+    found: dict[str, Any] = known_audit(settings, dev, before_auditing=before_auditing)
+    return list(found["parts"])
 
 
 def pass_checks(findings: Sequence[Finding], console: Console, record: RunRecord) -> None:

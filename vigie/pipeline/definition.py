@@ -37,12 +37,18 @@ SKLEARN_IMPORTS = (
     "sklearn.metrics",
     "sklearn.model_selection",
 )
-FIGURE_IMPORTS = (
+# Of the process that draws figures and fills the page in.
+HELPER_IMPORTS = (
+    "numpy",
     "matplotlib",
     "matplotlib.figure",
     "matplotlib.patheffects",
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
+    "PIL.PngImagePlugin",
+    "vigie.report.acting_figures",
+    "vigie.report.page",
+    "vigie.report.page_figures",
 )
 # What decides from which score on a row is predicted at risk.
 THRESHOLD = (
@@ -170,7 +176,8 @@ def pipeline_steps(
             outputs=("metrics", "figures", "model_card"),
             params=(*THRESHOLD, "evaluation.recall_margin", "report.figures", "seed", "lang"),
             libraries=("scikit-learn", "numpy", "matplotlib"),
-            imports=(*SKLEARN_IMPORTS, *FIGURE_IMPORTS),
+            imports=SKLEARN_IMPORTS,
+            beside=(),
         ),
         Step(
             name="predict",
@@ -199,7 +206,7 @@ def pipeline_steps(
             # Its table stands in the schema that load fills.
             after=("load",),
             # The last one is for the page that is made of it all.
-            imports=(*SKLEARN_IMPORTS, "jinja2"),
+            imports=SKLEARN_IMPORTS,
         ),
     )
 

@@ -23,6 +23,7 @@ from vigie.i18n import LOCALE_DIR, _
 from vigie.names import STEP_NAMES
 from vigie.paths import ProjectPaths
 from vigie.pipeline.artifacts import HashCache, atomic_write, write_json
+from vigie.pipeline.helper import Helper
 from vigie.pipeline.ledger import Ledger, Status
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class ReportPages:
     ----------
     hashes
         Remembers contents' digests.
+    helper
+        Fills the page in; None does so here.
     """
 
     paths: ProjectPaths
@@ -59,6 +62,7 @@ class ReportPages:
     declaration: str
     language: str
     hashes: HashCache
+    helper: Helper | None = None
 
     @property
     def path(self) -> Path:
@@ -111,10 +115,12 @@ class ReportPages:
         return path
 
     def _write(self, path: Path, sources: Sources) -> None:
-        from vigie.report.page import report_page
+        from vigie.report.page import make_page
         from vigie.report.summarize import summarize
 
-        page = report_page(summarize(sources))
+        report = summarize(sources)
+        pages = make_page(report) if self.helper is None else self.helper.each(make_page, report)
+        [page] = pages
         # For its owner only: it says of single persons how they were judged.
         with atomic_write(path) as temporary:
             temporary.write_text(page, "utf-8", newline="\n")

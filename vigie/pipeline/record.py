@@ -159,15 +159,16 @@ class RunRecord:
             "seconds": round((now - started).total_seconds(), 3),
             "error": error,
         }
-        self._save()
+        self._save(durable=True)
 
     def _step(self, name: str) -> dict[str, Any]:
         step: dict[str, Any] = self.content["steps"].setdefault(name, {})
         return step
 
-    def _save(self) -> None:
+    def _save(self, *, durable: bool = False) -> None:
+        """Write the record; no step waits for the disk because of it, only the end does."""
         with contextlib.suppress(OSError):
-            write_json(self.path, self.content)
+            write_json(self.path, self.content, durable=durable)
 
 
 def list_runs(folder: Path) -> list[str]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vigie.paths import ProjectPaths
+from vigie.pipeline.helper import Helper
+from vigie.pipeline.interrupt import Beside
 from vigie.settings import LoadedSettings
 from vigie.spark.session import SparkOptions
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from vigie.data.address import DatabaseAddress
     from vigie.models.workers import Place
 
@@ -37,6 +41,8 @@ class Resources:
     held: ExitStack | None = None
     lender: Resources | None = None
     opened: DatabaseAddress | None = None
+    helper: Helper | None = None
+    _opening: _Opening | None = None
     _spark: Any = None
 
     def address(self) -> DatabaseAddress:
@@ -47,12 +53,50 @@ class Resources:
         DatabaseError
             When no server answers, or the embedded one doesn't start.
         """
+        if self.opened is None:
+            self.opened = self._open().address()
+        return self.opened
+
+    def begin_database(self) -> None:
+        """Open the database before a step needs it.
+
+        One of people's own is waited for: where it doesn't answer, nothing may begin. The embedded
+        one starts beside the first steps; if it doesn't, the load will say so, and what was done
+        until then is kept.
+
+        Raises
+        ------
+        DatabaseError
+            When no server answers.
+        """
+        if self.settings.database_configured or self.threads() == 1:
+            self.address()
+        elif self.opened is None:
+            self._open()
+
+    def begin_to_close_database(self) -> None:
+        """Close the database while the rest goes on that doesn't need it any more."""
+        if self._opening is not None:
+            self._opening.begin_to_close()
+
+    def _open(self) -> _Opening:
         from vigie.data.load import open_database
 
-        if self.opened is None:
+        if self._opening is None:
             assert self.databases is not None
-            self.opened = self.databases.enter_context(open_database(self.settings))
-        return self.opened
+            self._opening = _Opening(open_database(self.settings))
+            self.databases.callback(self._opening.close)
+        return self._opening
+
+    def begin_helper(self, modules: Sequence[str], language: str) -> None:
+        """Start a process that draws and writes pages, where there is a core for it."""
+        from vigie.report.page import prepare_pages
+
+        if self.threads() > 1 and self.helper is None:
+            assert self.held is not None
+            self.helper = Helper(modules)
+            self.held.callback(self.helper.close)
+            self.helper.prepare(prepare_pages, language)
 
     @property
     def spark_if_engine(self) -> Callable[[], Any] | None:
@@ -117,3 +161,62 @@ class Resources:
 
             check_installed()
         check_workers(self.place())
+
+
+class _Opening:
+    """A database that is opened, and later closed, beside other work.
+
+    Parameters
+    ----------
+    database
+        Gives its address when it is entered, and closes it when it is left.
+    """
+
+    def __init__(self, database: AbstractContextManager[DatabaseAddress]) -> None:
+        self._database = database
+        self._found: list[DatabaseAddress] = []
+        self._failures: list[BaseException] = []
+        self._opening = self._beside(self._enter)
+        self._closing: Beside | None = None
+
+    def _enter(self) -> None:
+        self._found.append(self._database.__enter__())
+
+    def _leave(self) -> None:
+        _wait_for(self._opening)
+        if self._found:
+            self._database.__exit__(None, None, None)
+
+    def _beside(self, work: Callable[[], None]) -> Beside:
+        def carry_out() -> None:
+            try:
+                work()
+            except BaseException as error:
+                self._failures.append(error)
+
+        return Beside(carry_out)
+
+    def address(self) -> DatabaseAddress:
+        """Wait for it; raise what opening it raised."""
+        _wait_for(self._opening)
+        if self._failures:
+            raise self._failures[0]
+        return self._found[0]
+
+    def begin_to_close(self) -> None:
+        """Close what was opened; nobody may ask for its address any more."""
+        if self._closing is None:
+            self._closing = self._beside(self._leave)
+
+    def close(self) -> None:
+        """Close what was opened, also where nobody asked for it, and wait for the end of that."""
+        self.begin_to_close()
+        assert self._closing is not None
+        _wait_for(self._closing)
+        if self._found and self._failures:
+            raise self._failures[0]
+
+
+def _wait_for(work: Beside) -> None:
+    while work.is_running:
+        work.wait()

@@ -22,7 +22,13 @@ from vigie.i18n import _, use_language
 from vigie.paths import ProjectPaths
 from vigie.pipeline.artifacts import HashCache, StatCache
 from vigie.pipeline.console import LOGGER, Console
-from vigie.pipeline.definition import LIBRARIES, NO_RESULT, SKLEARN_IMPORTS, pipeline_steps
+from vigie.pipeline.definition import (
+    HELPER_IMPORTS,
+    LIBRARIES,
+    NO_RESULT,
+    SKLEARN_IMPORTS,
+    pipeline_steps,
+)
 from vigie.pipeline.failures import error_text, storage_error
 from vigie.pipeline.fingerprint import CODE_CACHE_KIND, CodeReader, library_versions
 from vigie.pipeline.ledger import Ledger, Status
@@ -150,6 +156,8 @@ class Session:
                 self.trace.plan = plan
                 if plan.to_run:
                     self._refuse_early(plan)
+                if "evaluate" in plan.to_run and not plan.blocked:
+                    self.resources.begin_helper(HELPER_IMPORTS, self.language)
                 with begin_imports(pipeline, plan) as ahead:
                     if not plan.blocked:
                         self._look_around(plan, steps, record, ahead)
@@ -172,6 +180,7 @@ class Session:
                 raise
             record.end(Status.SUCCESS)
             self._remember()
+            self.resources.begin_to_close_database()
             self._report(anew=bool(result.ran))
         self.console.summary(
             time.perf_counter() - started,
@@ -192,9 +201,9 @@ class Session:
     def _look_around(
         self, plan: Plan, steps: Sequence[str], record: RunRecord, ahead: ImportAhead
     ) -> None:
-        """See before the first step that the database answers; in prod go through the checks."""
+        """See before the first step to the database; in prod go through the checks."""
         if IN_DATABASE & set(plan.to_run):
-            self.resources.address()
+            self.resources.begin_database()
         if self.mode == "prod" and plan.to_run:
             from vigie.pipeline.checklist import pass_checks
 
@@ -214,11 +223,10 @@ class Session:
         from vigie.checks.context import CheckContext
         from vigie.pipeline.checklist import answer, audit_of_dev
 
-        def audit_dev() -> list[dict[str, Any]]:
+        def wait_for_libraries() -> None:
+            # The audit needs them too, and nobody else may import them meanwhile.
             if ahead is not None:
-                # The audit needs them too, and nobody else may import them meanwhile.
                 ahead.wait_for(SKLEARN_IMPORTS)
-            return audit_of_dev(self.settings, self.paths)
 
         context = CheckContext(
             settings=self.settings,
@@ -227,7 +235,9 @@ class Session:
             raw=self.raw,
             steps=tuple(steps),
             open_dev=self._dev_pipeline,
-            audit_dev=audit_dev,
+            audit_dev=lambda: audit_of_dev(
+                self.settings, self.paths, before_auditing=wait_for_libraries
+            ),
             log_bytes=self.log_bytes,
         )
         return answer(context, self.options.skip_check)
@@ -326,6 +336,7 @@ class Session:
             "model_metadata": self.paths.model("model_metadata", ".json"),
             "language": self.language,
             "address": self.resources.address,
+            "helper": self.resources.helper,
             "spark": self.resources.spark,
             "spark_log": self.resources.spark_options().log,
             "storage": self.settings.get("engine.storage"),
@@ -396,7 +407,9 @@ class Session:
 
     def _pages(self) -> ReportPages:
         text, _origin = read_declaration(self.settings.get("dataset"), self.paths.project)
-        return ReportPages(self.paths, self.dataset, text, self.language, self.hashes)
+        return ReportPages(
+            self.paths, self.dataset, text, self.language, self.hashes, self.resources.helper
+        )
 
     def _report(self, *, anew: bool) -> None:
         """Make the page that people open, where the run made something or the page is outdated."""

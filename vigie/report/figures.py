@@ -7,6 +7,7 @@ figures in global state and look for a screen.
 from __future__ import annotations
 
 import contextvars
+import io
 import math
 import textwrap
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from vigie.pipeline.helper import Helper
 
 DPI = 160
 # Those of the guide.
@@ -137,8 +140,9 @@ def write_figures(
     class_names: tuple[str, str] | None = None,
     basic: bool = False,
     progress: Callable[[float], None] | None = None,
+    helper: Helper | None = None,
 ) -> None:
-    """Draw ``FIGURE_NAMES`` into `folder`; the same values give the same bytes.
+    """Draw ``FIGURE_NAMES`` into a folder that nobody sees yet; same values give same bytes.
 
     Parameters
     ----------
@@ -156,17 +160,40 @@ def write_figures(
         Draw ``BASIC_FIGURE_NAMES`` only.
     progress
         Called with the share (0 to 1) of the figures that are drawn.
+    helper
+        Draws in this one's place.
     """
-    context = contextvars.copy_context()
     fitted = None if by_shuffling else labelled_rows
-    figures = context.run(_figures, evaluation, importances, text, fitted, losses, class_names)
-    if basic:
-        figures = {name: figures[name] for name in BASIC_FIGURE_NAMES}
-    with figure_style():
-        for number, (name, draw) in enumerate(figures.items(), start=1):
-            save_figure(context.run(draw), folder / name)
-            if progress is not None:
-                progress(number / len(figures))
+    wanted = BASIC_FIGURE_NAMES if basic else None
+    asked = (evaluation, importances, text, fitted, losses, class_names, wanted)
+    drawn = draw_figures(*asked) if helper is None else helper.each(draw_figures, *asked)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, png, share in drawn:
+        (folder / name).write_bytes(png)
+        if progress is not None:
+            progress(share)
+
+
+def draw_figures(
+    evaluation: Mapping[str, Any],
+    importances: Sequence[Importance],
+    text: FigureText,
+    labelled_rows: int | None,
+    losses: Sequence[Importance],
+    class_names: tuple[str, str] | None,
+    wanted: Sequence[str] | None,
+) -> Iterator[tuple[str, bytes, float]]:
+    """Yield the name of each figure, its PNG and the share (0 to 1) that is drawn by then."""
+    context = contextvars.copy_context()
+    figures = context.run(
+        _figures, evaluation, importances, text, labelled_rows, losses, class_names
+    )
+    if wanted is not None:
+        figures = {name: figures[name] for name in wanted}
+    for number, (name, draw) in enumerate(figures.items(), start=1):
+        with figure_style():
+            png = as_png(context.run(draw))
+        yield name, png, number / len(figures)
 
 
 def importances_in_language(
@@ -489,16 +516,23 @@ def _balanced(words: str, width: int) -> list[str]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; the same figure gives the same bytes."""
+    """Write a figure as PNG."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(as_png(figure))
+
+
+def as_png(figure: Figure) -> bytes:
+    """Return a figure as PNG; the same figure gives the same bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas: Any = FigureCanvasAgg(figure)
-    with atomic_write(path) as temporary:
-        # The canvas itself: ``savefig`` draws everything once more, for the layout alone.
-        canvas.print_png(
-            temporary,
-            # Without the version of matplotlib in it the file depends on what it shows only.
-            metadata={"Software": None},
-            # A fifth larger than by default, in a third of the time.
-            pil_kwargs={"compress_level": 2},
-        )
+    buffer = io.BytesIO()
+    # The canvas itself: ``savefig`` draws everything once more, for the layout alone.
+    canvas.print_png(
+        buffer,
+        # Without the version of matplotlib in it the file depends on what it shows only.
+        metadata={"Software": None},
+        # A fifth larger than by default, in a third of the time.
+        pil_kwargs={"compress_level": 2},
+    )
+    return buffer.getvalue()

@@ -11,8 +11,9 @@ import contextvars
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,19 @@ _UNSAFE = {
 def report_page(report: Report) -> str:
     """Return the page of a report, in the report's language."""
     return contextvars.copy_context().run(_report_page, report)
+
+
+def make_page(report: Report) -> Iterator[str]:
+    """Yield the page alone, as a process beside ours gives it back."""
+    yield report_page(report)
+
+
+def prepare_pages(language: str) -> None:
+    """Read the templates in a language, so that the page needs to be filled only."""
+    use_language(language)
+    environment = _environment(language)
+    for name in environment.list_templates():
+        environment.get_template(name)
 
 
 def runs_page(
@@ -130,7 +144,9 @@ def _runs_page(
 # --- the environment -------------------------------------------------------------------------
 
 
+@cache
 def _environment(language: str) -> Environment:
+    """Return what fills templates in; the language is the one that is used."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     numbers = Numbers(language)

@@ -263,6 +263,7 @@ def _draw(
             losses=importances_in_language({**described, "importances": []}, language),
             basic=context.param("report.figures") == "basic",
             progress=progress,
+            helper=context.services.get("helper"),
         )
 
 

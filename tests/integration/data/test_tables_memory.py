@@ -173,3 +173,11 @@ def test_memory_that_cannot_be_read_is_none(project: Project, harm: Callable[[Pa
 def test_server_of_ones_own_is_always_asked(project: Project) -> None:
     settings = load_settings(project.folder, environ={"DATABASE_URL": "postgresql://u@h/d"})
     assert all(one.memory is None for one in database_artifacts(settings, project.paths, str))  # type: ignore[arg-type]
+
+
+def test_where_no_server_ever_was_none_is_made(tmp_path):
+    project = Project(tmp_path / "project")
+    project.folder.mkdir()
+    assert set(project.states().values()) == {None}
+    assert project.started == 0
+    assert not project.paths.postgres.exists()

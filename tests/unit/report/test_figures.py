@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 from vigie.i18n import _
 from vigie.models.evaluate import evaluate
+from vigie.pipeline.definition import HELPER_IMPORTS
+from vigie.pipeline.helper import Helper
 from vigie.report.figures import (
     FIGURE_NAMES,
     FigureText,
@@ -99,6 +101,26 @@ def test_the_same_bytes_each_time(tmp_path, evaluation):
         write_figures(tmp_path / folder, evaluation, BARS, text(), labelled_rows=300)
     for name in FIGURE_NAMES:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_helper_draws_the_same(evaluation, tmp_path):
+    told: dict[str, list[float]] = {"a": [], "b": []}
+    write_figures(
+        tmp_path / "a", evaluation, BARS, text("fr"), labelled_rows=300,
+        progress=told["a"].append,
+    )  # fmt: skip
+    helper = Helper(HELPER_IMPORTS)
+    try:
+        write_figures(
+            tmp_path / "b", evaluation, BARS, text("fr"), labelled_rows=300,
+            progress=told["b"].append, helper=helper,
+        )  # fmt: skip
+        assert helper.is_there
+    finally:
+        helper.close()
+    for name in FIGURE_NAMES:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert told["a"] == told["b"]
 
 
 def test_readers_settings_do_not_change_the_figures(tmp_path, evaluation):

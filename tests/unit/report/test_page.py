@@ -7,8 +7,9 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.report_sources import MISCHIEF, listing, sources, wording
+from vigie.pipeline.helper import Helper
 from vigie.report import page as page_module
-from vigie.report.page import SHOWN_ROWS, report_page, runs_page
+from vigie.report.page import SHOWN_ROWS, make_page, prepare_pages, report_page, runs_page
 from vigie.report.sources import Sources
 from vigie.report.summarize import summarize
 
@@ -47,6 +48,19 @@ class Outline(HTMLParser):
 @pytest.fixture(scope="module")
 def pages() -> dict[str, str]:
     return {language: report_page(summarize(sources(language))) for language in ("en", "fr")}
+
+
+@pytest.mark.parametrize("prepared", [("en",), ("fr", "en"), ()])
+def test_a_helper_writes_the_same_page(pages, prepared):
+    helper = Helper([])
+    try:
+        for language in prepared:
+            helper.prepare(prepare_pages, language)
+        for language, page in pages.items():
+            assert list(helper.each(make_page, summarize(sources(language)))) == [page]
+        assert helper.is_there
+    finally:
+        helper.close()
 
 
 @pytest.fixture
