@@ -206,6 +206,12 @@ class Console:
         self.seconds[step.name] = 0.0
         LOGGER.debug("beside the next steps: %s", step.name)
 
+    def step_tells(self, index: int, count: int, step: Step) -> None:
+        """Show the heading again where another one stands between."""
+        if step.name != self.step:
+            self.step = step.name
+            self._heading(index, count, step, _("{heading} (meanwhile)"))
+
     def step_finished(self, index: int, count: int, step: Step, outcome: Outcome) -> None:
         """Show how long a step took."""
         self.seconds[step.name] = outcome.seconds
@@ -220,11 +226,12 @@ class Console:
             level=logging.ERROR,
         )
 
-    def _heading(self, index: int, count: int, step: Step) -> None:
+    def _heading(self, index: int, count: int, step: Step, form: str = "{heading}") -> None:
+        heading = form.format(heading=step_texts(step.name).heading)
         self.line()
         self.line(
             _("🔵 STEP {index}/{count}: {heading}").format(
-                index=index, count=count, heading=step_texts(step.name).heading
+                index=index, count=count, heading=heading
             )
         )
         self.line("-" * self.width)

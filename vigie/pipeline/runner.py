@@ -58,6 +58,10 @@ class RunObserver(Protocol):
         """Hear that a step that has begun goes on beside the next ones."""
         ...
 
+    def step_tells(self, index: int, count: int, step: Step) -> None:
+        """Hear that a step that went on has ended, and says now what it had to say."""
+        ...
+
     def step_finished(self, index: int, count: int, step: Step, outcome: Outcome) -> None:
         """Hear that a step ended well; the outcome holds its seconds and facts."""
         ...
@@ -334,6 +338,7 @@ class _Run:
 
     def _tell_end(self, one: _GoingOn) -> None:
         self.going_on.remove(one)
+        self.observer.step_tells(one.index, self.count, one.step)
         one.speech.speak()
         assert one.done is not None
         tell = self.observer.step_stopped if one.stopped else self.observer.step_finished

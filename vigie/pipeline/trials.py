@@ -61,6 +61,9 @@ class TrialSpeaker:
     def step_goes_on(self, step: Step) -> None:
         """Say nothing: no step of a trial does."""
 
+    def step_tells(self, index: int, count: int, step: Step) -> None:
+        """Say nothing: no step of a trial went on."""
+
     def step_finished(self, index: int, count: int, step: Step, outcome: Outcome) -> None:
         """Hear that a step ended well."""
         LOGGER.debug("%s %s: %.2f s", self.of, step.name, outcome.seconds)

@@ -137,6 +137,7 @@ def test_the_next_step_runs_while_it_goes_on(bench: Bench) -> None:
     events = bench.heard.events
     assert "slow goes on" in events
     assert events.index("3/4 two finished") < events.index("2/4 slow finished")
+    assert events.index("2/4 slow tells") == events.index("2/4 slow finished") - 1
     # What must come after it does, and it speaks when its turn has come.
     assert events.index("2/4 slow finished") < events.index("4/4 last started")
     assert bench.speech.said == ["two speaks", "nearly there"]

@@ -53,6 +53,9 @@ class Heard:
     def step_goes_on(self, step: Step) -> None:
         self.events.append(f"{step.name} goes on")
 
+    def step_tells(self, index: int, count: int, step: Step) -> None:
+        self.events.append(f"{index}/{count} {step.name} tells")
+
     def step_finished(self, index: int, count: int, step: Step, outcome: Outcome) -> None:
         assert outcome.seconds >= 0
         self.events.append(f"{index}/{count} {step.name} finished")
