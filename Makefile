@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DOCS := $(VENV)-docs
+BENCH := $(VENV)-bench
 pip = $(1)/bin/python -m pip --disable-pip-version-check --quiet
 PIP := $(call pip,$(VENV))
 # Installs what a lock file holds into the environment $(1): by uv, in a third of pip's time, or by
@@ -66,8 +67,16 @@ format: setup-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup-dev
-	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
+# In an environment as its users have it, with the accelerated extra: scikit-learn imports pandas
+# where it is, and the tests' own environment has it.
+bench: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks.run $(BENCH_ARGS)
+
+$(BENCH)/.ready: requirements-accelerated.lock pyproject.toml
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@$(call install,$(BENCH),$<)
+	$(call pip,$(BENCH)) install --no-deps --no-build-isolation -e .
+	@touch $@
 
 # How time and memory grow: BENCH_ARGS="--scales 0.1 1 10 30" takes as much disk as it says.
 bench-scale: setup-dev
@@ -132,6 +141,8 @@ lock: setup-dev
 		$(BIN)/$(subst pyproject.toml,,$(LOCK)) --group $$name --output-file requirements-$$name.lock; \
 	done
 	$(BIN)/$(LOCK) --extra spark --constraint requirements.lock --output-file requirements-spark.lock
+	$(BIN)/$(LOCK) --group build --extra accelerated --constraint requirements.lock \
+		--output-file requirements-accelerated.lock
 
 # Collects the messages of the code, keeps the translations, compiles the catalogues.
 messages: setup-dev
@@ -146,4 +157,4 @@ reference: setup-dev
 	$(BIN)/python -m tests.reference
 
 clean:
-	rm -rf $(VENV) $(DOCS) .venv-examples site .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(DOCS) $(BENCH) .venv-examples site .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

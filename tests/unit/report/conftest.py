@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from vigie.report import figures
 
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are written as PNG from now on."""
-    figures: list[Figure] = []
-    original = FigureCanvasAgg.print_png
+    found: list[Figure] = []
+    original = figures.as_png
 
-    def print_png(self: Any, *arguments: Any, **values: Any) -> None:
-        original(self, *arguments, **values)
-        figures.append(self.figure)
+    def as_png(figure: Figure) -> bytes:
+        found.append(figure)
+        return original(figure)
 
-    monkeypatch.setattr(FigureCanvasAgg, "print_png", print_png)
-    return figures
+    monkeypatch.setattr(figures, "as_png", as_png)
+    return found
