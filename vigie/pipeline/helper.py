@@ -56,8 +56,6 @@ class Helper:
                 stderr=subprocess.DEVNULL,
                 # Ctrl-C is for us; the helper ends when its input does, whatever becomes of us.
                 start_new_session=True,
-                # numpy's would turn in circles for a while, waiting for work that never comes.
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
             )
 
     @property
