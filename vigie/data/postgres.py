@@ -30,6 +30,7 @@ from vigie.data.postgres_process import make_private_folder, watch_users
 from vigie.data.programs import run_to_end
 from vigie.errors import DatabaseError
 from vigie.i18n import _
+from vigie.pipeline.interrupt import heed
 
 if TYPE_CHECKING:
     pass
@@ -247,6 +248,7 @@ class EmbeddedServer:
         log_start = 0
         launched = False
         while True:
+            heed()
             if self.cluster.postmaster() is None:
                 if launched and not self.cluster.log_is_held():
                     raise self._not_started(self.cluster.log_tail(log_start))

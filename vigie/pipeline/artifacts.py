@@ -300,7 +300,7 @@ class StatCache:
         """
         if not self._fresh or self._entries is None:
             return
-        merged = self._read() | {key: self._entries[key] for key in self._fresh}
+        merged = self._read() | {key: self._entries[key] for key in list(self._fresh)}
         kept = {key: entry for key, entry in merged.items() if (self.project / key).exists()}
         with contextlib.suppress(OSError):
             write_json(self.path, {"kind": self.kind, "entries": kept})

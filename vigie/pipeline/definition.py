@@ -205,7 +205,6 @@ def pipeline_steps(
             libraries=("scikit-learn", "numpy"),
             # Its table stands in the schema that load fills.
             after=("load",),
-            # The last one is for the page that is made of it all.
             imports=SKLEARN_IMPORTS,
         ),
     )

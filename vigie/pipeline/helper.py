@@ -13,12 +13,13 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice
 from threading import Lock
 from typing import IO, Any, ParamSpec, TypeVar
 
 from vigie.pipeline.import_ahead import import_if_possible
+from vigie.pipeline.interrupt import heed
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,7 +49,8 @@ class Helper:
             f"import sys; sys.path[:] = {sys.path!r}; "
             f"from {__name__} import serve; serve({list(modules)!r})"
         )
-        with contextlib.suppress(OSError):
+        # TypeError: a program that Python is built into knows no name of its own.
+        with contextlib.suppress(OSError, TypeError):
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code],
                 stdin=subprocess.PIPE,
@@ -65,7 +67,7 @@ class Helper:
 
     def each(
         self, function: Callable[P, Iterator[T]], *arguments: P.args, **named: P.kwargs
-    ) -> Iterator[T]:
+    ) -> Generator[T]:
         """Yield what `function` yields, carried out by the helper, or here where that fails.
 
         Parameters
@@ -74,12 +76,15 @@ class Helper:
             Of a module; yields the same each time that it is given the same. It, what it is given
             and what it yields can be pickled.
 
+        Whoever does not take all of it closes it: nobody else is answered until then.
+
         Raises
         ------
         KeyboardInterrupt
             When the helper was closed meanwhile: the run is ending.
         """
         given, whole = 0, False
+        heed(self.close)
         with self._asking:
             try:
                 for item in self._answers((True, function, arguments, named)):
@@ -105,21 +110,25 @@ class Helper:
         assert process.stdout is not None
         try:
             _send(process.stdin, request)
-            while True:
-                kind, value = pickle.load(process.stdout)  # noqa: S301 - our own process
-                if kind == _FAILED:
-                    raise _GoneError
-                if kind == _END:
-                    return
-                yield value
-        except (OSError, EOFError, pickle.PickleError, AttributeError, ValueError) as error:
+        except Exception as error:
+            # It is gone, or something of the request can't be pickled: each type says so otherwise.
             raise _GoneError from error
+        while True:
+            try:
+                kind, value = pickle.load(process.stdout)  # noqa: S301 - our own process
+            except Exception as error:
+                raise _GoneError from error
+            if kind == _FAILED:
+                raise _GoneError
+            if kind == _END:
+                return
+            yield value
 
     def prepare(self, function: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
         """Let the helper carry out what makes later requests quicker; nobody waits for it."""
         process = self._process
         if process is not None:
-            with self._asking, contextlib.suppress(OSError):
+            with self._asking, contextlib.suppress(Exception):
                 _send(process.stdin, (False, function, arguments, named))
 
     def close(self) -> None:

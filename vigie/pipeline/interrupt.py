@@ -35,10 +35,15 @@ class Beside:
     def __init__(self, work: Callable[[], None]) -> None:
         self.stop_requested = False
         self._stops: list[Callable[[], None]] = []
+        # Not what the thread says of itself: Ctrl-C while it is joined marks it as ended.
+        self._ended = threading.Event()
 
         def run() -> None:
             _beside.set(self)
-            work()
+            try:
+                work()
+            finally:
+                self._ended.set()
 
         self._thread = threading.Thread(
             target=copy_context().run, args=(run,), name="work", daemon=True
@@ -48,17 +53,17 @@ class Beside:
     @property
     def is_running(self) -> bool:
         """Whether it has not ended yet."""
-        return self._thread.is_alive()
+        return not self._ended.is_set()
 
     def wait(self, seconds: float = POLL_SECONDS) -> None:
         """Wait for its end, so long at the most."""
-        self._thread.join(seconds)
+        self._ended.wait(seconds)
 
     def stop(self) -> None:
         """Ask the work to stop until it has, or patience ends."""
         self.stop_requested = True
         give_up = time.monotonic() + PATIENCE_SECONDS
-        while self._stops and self.is_running and time.monotonic() < give_up:
+        while self.is_running and time.monotonic() < give_up:
             for stop in list(self._stops):
                 stop()
             self.wait()
@@ -66,6 +71,28 @@ class Beside:
     def heed(self, stop: Callable[[], None]) -> None:
         """Call `stop` from now on where a stop is asked for."""
         self._stops.append(stop)
+
+
+def heed(stop: Callable[[], None] | None = None) -> None:
+    """Go on, unless we are work beside the main thread that was asked to stop.
+
+    Parameters
+    ----------
+    stop
+        Called from now on where that is asked for.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        When it was asked for already.
+    """
+    beside = _beside.get()
+    if beside is None or threading.current_thread() is threading.main_thread():
+        return
+    if beside.stop_requested:
+        raise KeyboardInterrupt
+    if stop is not None:
+        beside.heed(stop)
 
 
 def run_interruptibly(work: Callable[[], T], *, stop: Callable[[], None] | None = None) -> T:
@@ -85,13 +112,8 @@ def run_interruptibly(work: Callable[[], T], *, stop: Callable[[], None] | None 
         After Ctrl-C; also where work beside the main thread was asked to stop before it came here.
     """
     if threading.current_thread() is not threading.main_thread():
-        beside = _beside.get()
-        if beside is not None:
-            if beside.stop_requested:
-                # What the step did until now heard nothing of it.
-                raise KeyboardInterrupt
-            if stop is not None:
-                beside.heed(stop)
+        # What the step did until now may have heard nothing of it.
+        heed(stop)
         return work()
     results: list[T] = []
     failures: list[BaseException] = []

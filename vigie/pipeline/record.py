@@ -53,7 +53,7 @@ def read_git_state(folder: Path, *, timeout_seconds: float = 2.0) -> GitState | 
 
 
 class RunRecord:
-    """The record of a run that is going on; what happens is on the disk when a method returns."""
+    """The record of a run that is going on, written at once; the disk has it when the run ends."""
 
     def __init__(self, path: Path, content: dict[str, Any]) -> None:
         self.path = path

@@ -209,7 +209,11 @@ class _Opening:
             self._closing = self._beside(self._leave)
 
     def close(self) -> None:
-        """Close what was opened, also where nobody asked for it, and wait for the end of that."""
+        """Close what was opened, also where nobody asked for it, and wait for the end of that.
+
+        One that is still being opened is given up: a recovery after a crash may take minutes.
+        """
+        self._opening.stop()
         self.begin_to_close()
         assert self._closing is not None
         _wait_for(self._closing)

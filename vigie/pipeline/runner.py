@@ -275,16 +275,19 @@ class _Run:
 
         def work() -> None:
             try:
-                done = self._carry_out(step, present, context, started)
+                done = self._carry_out(step, present, context, started, one)
             except BaseException as error:
-                asked = one.work is not None and one.work.stop_requested
-                stopped = self._stopped(step, KeyboardInterrupt() if asked else error)
-                stopped.__cause__ = error
-                one.done = self._keep_failure(stopped, present, context, started)
-                one.stopped = stopped
+                with self.books:
+                    if one.done is not None:
+                        # It was interrupted, and that is told and kept.
+                        return
+                    asked = one.work is not None and one.work.stop_requested
+                    stopped = self._stopped(step, KeyboardInterrupt() if asked else error)
+                    stopped.__cause__ = error
+                    one.done = self._keep_failure(stopped, present, context, started)
+                    one.stopped = stopped
                 return
             self._keep_success(done, context)
-            one.done = done
 
         self.observer.step_goes_on(step)
         self.going_on.append(one)
@@ -361,13 +364,23 @@ class _Run:
         return stopped
 
     def _carry_out(
-        self, step: Step, present: Fingerprint, context: StepContext, started: _Started
+        self,
+        step: Step,
+        present: Fingerprint,
+        context: StepContext,
+        started: _Started,
+        going_on: _GoingOn | None = None,
     ) -> Outcome:
         step.run(context)
         outputs = _made(self.pipeline, step)
         done = self._outcome(step, Status.SUCCESS, present, context, started, outputs=outputs)
         with self.books:
+            if going_on is not None and going_on.done is not None:
+                # Given up while it ended: what it made is made again, or found to be the same.
+                raise KeyboardInterrupt
             self.pipeline.ledger.append(done)
+            if going_on is not None:
+                going_on.done = done
         return done
 
     def _keep_success(self, done: Outcome, context: StepContext) -> None:

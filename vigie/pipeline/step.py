@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from vigie.pipeline.interrupt import heed
+
 
 @runtime_checkable
 class Artifact(Protocol):
@@ -90,6 +92,7 @@ class LaterReporter:
 
     def say(self, message: str) -> None:
         """Keep something worth knowing."""
+        heed()
         self._kept.append((self.reporter.say, message))
 
     def warn(self, message: str) -> None:
@@ -105,7 +108,8 @@ class LaterReporter:
         yield self
 
     def advance_to(self, done: float) -> None:
-        """Remember that so much is done."""
+        """Remember that so much is done; here the work heeds that it is to stop."""
+        heed()
         self._done = done
 
     @contextmanager

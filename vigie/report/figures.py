@@ -10,6 +10,7 @@ import contextvars
 import io
 import math
 import textwrap
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from vigie.pipeline.artifacts import atomic_write
 from vigie.report.numbers import Numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -168,10 +169,11 @@ def write_figures(
     asked = (evaluation, importances, text, fitted, losses, class_names, wanted)
     drawn = draw_figures(*asked) if helper is None else helper.each(draw_figures, *asked)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, png, share in drawn:
-        (folder / name).write_bytes(png)
-        if progress is not None:
-            progress(share)
+    with closing(drawn):
+        for name, png, share in drawn:
+            (folder / name).write_bytes(png)
+            if progress is not None:
+                progress(share)
 
 
 def draw_figures(
@@ -182,7 +184,7 @@ def draw_figures(
     losses: Sequence[Importance],
     class_names: tuple[str, str] | None,
     wanted: Sequence[str] | None,
-) -> Iterator[tuple[str, bytes, float]]:
+) -> Generator[tuple[str, bytes, float]]:
     """Yield the name of each figure, its PNG and the share (0 to 1) that is drawn by then."""
     context = contextvars.copy_context()
     figures = context.run(
