@@ -207,10 +207,15 @@ class Console:
         LOGGER.debug("beside the next steps: %s", step.name)
 
     def step_tells(self, index: int, count: int, step: Step) -> None:
-        """Show the heading again where another one stands between."""
+        """Name the step again where the heading of another one stands between."""
         if step.name != self.step:
             self.step = step.name
-            self._heading(index, count, step, _("{heading} (meanwhile)"))
+            self.line()
+            self.line(
+                _("🔹 Meanwhile, step {index}/{count}: {heading}").format(
+                    index=index, count=count, heading=step_texts(step.name).heading
+                )
+            )
 
     def step_finished(self, index: int, count: int, step: Step, outcome: Outcome) -> None:
         """Show how long a step took."""
@@ -226,12 +231,11 @@ class Console:
             level=logging.ERROR,
         )
 
-    def _heading(self, index: int, count: int, step: Step, form: str = "{heading}") -> None:
-        heading = form.format(heading=step_texts(step.name).heading)
+    def _heading(self, index: int, count: int, step: Step) -> None:
         self.line()
         self.line(
             _("🔵 STEP {index}/{count}: {heading}").format(
-                index=index, count=count, heading=heading
+                index=index, count=count, heading=step_texts(step.name).heading
             )
         )
         self.line("-" * self.width)
@@ -279,7 +283,7 @@ def _style(body: str, level: int) -> str:
         return "bold red"
     if level >= logging.WARNING:
         return "yellow"
-    if body.startswith(("🚀", "🔵", "🎉", "📊", "📁", "👉")):
+    if body.startswith(("🚀", "🔵", "🔹", "🎉", "📊", "📁", "👉")):
         return "bold"
     return "dim" if body and not body.strip("=-") else ""
 
