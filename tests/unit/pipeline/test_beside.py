@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -14,6 +18,7 @@ import pytest
 
 from tests.unit.pipeline.test_runner import Heard, Silent
 from vigie.errors import DataError, ExitCode
+from vigie.pipeline import interrupt
 from vigie.pipeline.artifacts import FileArtifact, atomic_write
 from vigie.pipeline.failures import StepStopped
 from vigie.pipeline.interrupt import Beside, run_interruptibly
@@ -294,6 +299,59 @@ def test_interrupted_while_it_is_waited_for(bench: Bench, *, heeds: bool, two_fa
     assert bench.record.content["status"] == "interrupted"
     assert bench.record.content["steps"]["slow"]["status"] == "interrupted"
     assert "2/4 slow interrupted" in bench.heard.events
+
+
+@pytest.mark.parametrize("ends", ["well", "by itself", "with its next word"])
+def test_what_was_given_up_is_kept_and_told_once(
+    bench: Bench, ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it ends after all: the run is over, and another one may be under way."""
+    monkeypatch.setattr(interrupt, "PATIENCE_SECONDS", 0.1)
+    begun, end = threading.Event(), threading.Event()
+
+    def slow(context: StepContext) -> None:
+        begun.set()
+        assert end.wait(SECONDS)
+        if ends == "with its next word":
+            context.say("nobody hears it")
+        if ends == "by itself":
+            raise KeyboardInterrupt
+        copy(context)
+
+    def two(_context: StepContext) -> None:
+        assert begun.wait(SECONDS)
+        raise KeyboardInterrupt
+
+    bench.runs = {"slow": slow, "two": two}
+    bench.record = RunRecord.start(bench.folder / "runs", mode="dev", command="", settings={})
+    with pytest.raises(StepStopped):
+        bench.run()
+    before = bench.outcomes(), json.dumps(bench.record.content)
+    assert before[0].count(("slow", "interrupted")) == 1
+    end.set()
+    for thread in [one for one in threading.enumerate() if one.name == "work"]:
+        thread.join(SECONDS)
+    assert (bench.outcomes(), json.dumps(bench.record.content)) == before
+    assert (bench.folder / "slow.txt").exists() == (ends == "well")
+
+
+def test_ctrl_c_while_work_is_waited_for_does_not_pass_for_its_end() -> None:
+    """Python 3.11 takes a thread whose ``join`` is interrupted for one that has ended."""
+    told, begun = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        assert told.wait(SECONDS)
+
+    def interrupt_us() -> None:
+        assert begun.wait(SECONDS)
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt_us).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_interruptibly(work, stop=told.set)
+    assert told.is_set()
 
 
 def test_nothing_more_begins_once_it_was_asked_to_stop() -> None:

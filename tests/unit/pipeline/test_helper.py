@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 import pytest
 
 from vigie.i18n import use_language
 from vigie.pipeline.helper import Helper
+from vigie.pipeline.interrupt import Beside
 
 ROOT = Path(__file__).parents[3]
 SECONDS = 20
@@ -104,11 +106,35 @@ def test_a_failure_that_it_shares_is_ours(helper):
         next(asked)
 
 
+def values(mapping: Mapping[str, int]) -> Iterator[int]:
+    yield from mapping.values()
+
+
 def test_what_cannot_be_sent_is_done_here(helper):
     def local(value: Callable[[], int]) -> Iterator[int]:
         yield value()
 
     assert list(helper.each(local, lambda: 7)) == [7]
+    assert list(helper.each(values, MappingProxyType({"a": 8}))) == [8]
+
+
+def test_whoever_is_asked_to_stop_hears_it_while_the_helper_works(helper, tmp_path):
+    heard: list[str] = []
+
+    def work() -> None:
+        try:
+            list(helper.each(asleep, str(tmp_path / "begun")))
+        except KeyboardInterrupt:
+            heard.append("stopped")
+
+    beside = Beside(work)
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.02)
+    began = time.monotonic()
+    beside.stop()
+    assert not beside.is_running
+    assert heard == ["stopped"]
+    assert time.monotonic() - began < SECONDS / 2
 
 
 def test_what_libraries_print_is_no_answer(helper):

@@ -12,6 +12,7 @@ import pytest
 
 from vigie.data import load
 from vigie.errors import DatabaseError
+from vigie.pipeline.interrupt import heed
 from vigie.pipeline.resources import Resources
 
 SECONDS = 20
@@ -96,6 +97,21 @@ def test_a_failure_is_told_to_who_asks_and_only_then(database):
     with ExitStack() as stack:
         resources(stack).begin_database()
     assert database.events == []
+
+
+def test_one_that_is_still_being_opened_is_given_up(database, monkeypatch):
+    """A server that recovers from a crash may take minutes, and somebody has had enough."""
+
+    @contextmanager
+    def recovering(_settings: object) -> Iterator[str]:
+        while not database.let.wait(0.05):
+            heed()
+        raise AssertionError("nobody stopped it")
+        yield
+
+    monkeypatch.setattr(load, "open_database", recovering)
+    with ExitStack() as stack:
+        resources(stack).begin_database()
 
 
 def test_it_closes_beside_what_comes_last(database):

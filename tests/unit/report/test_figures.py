@@ -17,6 +17,7 @@ from vigie.report.figures import (
     FIGURE_NAMES,
     FigureText,
     Importance,
+    draw_figures,
     importances_in_language,
     write_figures,
 )
@@ -121,6 +122,24 @@ def test_a_helper_draws_the_same(evaluation, tmp_path):
     for name in FIGURE_NAMES:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert told["a"] == told["b"]
+
+
+def test_a_folder_that_takes_no_more_leaves_the_helper_to_others(evaluation, tmp_path, monkeypatch):
+    def full(_self: Path, _content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    helper = Helper([])
+    try:
+        monkeypatch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="space") as told:
+            write_figures(
+                tmp_path, evaluation, BARS, text(), labelled_rows=300, helper=helper
+            )  # fmt: skip
+        # While the failure is still at hand, with all that it holds.
+        assert told.traceback
+        assert next(iter(helper.each(draw_figures, evaluation, BARS, text(), 1, [], None, None)))
+    finally:
+        helper.close()
 
 
 def test_readers_settings_do_not_change_the_figures(tmp_path, evaluation):
