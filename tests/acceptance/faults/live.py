@@ -24,22 +24,25 @@ BETWEEN = "between steps"
 CLOSING = "closing"
 POLL_SECONDS = 0.003
 PATIENCE_SECONDS = 90
-_HEADING = re.compile(r"🔵 STEP (\d)/(\d)")
+_HEADING = re.compile(r"(?:🔵 STEP|🔹 Meanwhile, step) (\d)/(\d)")
 
 
-def phase_of(text: str, steps: tuple[str, ...] = STEPS) -> str:
-    """Return what the run that wrote `text` is doing."""
-    phase = "launch"
+def phases_of(text: str, steps: tuple[str, ...] = STEPS) -> tuple[str, set[str]]:
+    """Return what the run that wrote `text` is doing, and which steps go on beside that."""
+    phase, going_on = "launch", set[str]()
     for line in text.splitlines():
         if line.startswith("📋"):
             phase = "server"
         elif heading := _HEADING.match(line):
             phase = steps[int(heading[1]) - 1]
+        elif line == "   goes on beside the next steps":
+            going_on.add(phase)
         elif line.startswith(("✅", "⏭️")):
+            going_on.discard(phase)
             phase = BETWEEN
         elif line.startswith("🎉"):
             phase = CLOSING
-    return phase
+    return phase, going_on
 
 
 @dataclass
@@ -90,7 +93,12 @@ class LiveRun:
 
     @property
     def phase(self) -> str:
-        return phase_of(self.text, self.steps)
+        return phases_of(self.text, self.steps)[0]
+
+    @property
+    def going_on(self) -> set[str]:
+        """The steps that go on beside that."""
+        return phases_of(self.text, self.steps)[1]
 
     @property
     def ended(self) -> bool:
@@ -140,7 +148,7 @@ class LiveRun:
 
     def strike(self, kind: str) -> str:
         """Let a fault of `kind` happen; return the kind that did."""
-        if kind == "child" and (children := self._children()):
+        if kind in {"child", "helper"} and (children := self._children(helper=kind == "helper")):
             _kill(children[0])
             return kind
         if kind == "server" and (server := postmaster(self.project)):
@@ -167,11 +175,15 @@ class LiveRun:
         except ProcessLookupError:
             return False
 
-    def _children(self) -> list[psutil.Process]:
-        try:
-            return psutil.Process(self.process.pid).children(recursive=True)
-        except psutil.Error:
-            return []
+    def _children(self, *, helper: bool) -> list[psutil.Process]:
+        """Return the process that draws, or all other children."""
+        found = []
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    draws = any("vigie.pipeline.helper" in part for part in child.cmdline())
+                    found += [child] if draws == helper else []
+        return found
 
 
 def postmaster(project: Project) -> psutil.Process | None:
