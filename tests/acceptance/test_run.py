@@ -228,15 +228,20 @@ def test_a_second_run_skips_everything_and_says_why(finished: Project) -> None:
     assert text.count("nothing has changed since") == 14
 
 
+def in_python(project: Project, program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of Python's in the project, which tells what it has imported."""
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=project.folder, env=project.environ,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
 def test_a_run_with_nothing_to_do_imports_no_step_and_no_library(finished: Project) -> None:
     program = (
         "import sys\nfrom vigie.cli import main\ncode = main(['run'])\n"
         "sys.exit(code or ' '.join(sorted(sys.modules)))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=finished.folder, env=finished.environ,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = in_python(finished, program)
     assert skipped(done.stdout) == STEPS
     modules = set(done.stderr.split())
     assert "vigie.pipeline.runner" in modules
@@ -531,10 +536,7 @@ def test_the_run_itself_imports_nothing_of_what_its_helper_does(tmp_path: Path) 
         "import sys\nfrom vigie.cli import main\ncode = main(['run'])\n"
         "sys.exit(code or str(sorted({'matplotlib', 'jinja2', 'PIL'} & set(sys.modules))))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=project.folder, env=project.environ,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = in_python(project, program)
     assert done.stderr.strip() == "[]", done.stderr
     drawn = project.folder / "reports" / "figures_dev"
     assert {file.name for file in drawn.iterdir()} >= set(FIGURE_NAMES)
@@ -552,8 +554,5 @@ def test_no_step_imports_what_is_imported_ahead_for_a_later_one(project: Project
         f"code = main(['run', '--steps', *{earlier!r}])\n"
         f"sys.exit(code or str(sorted({ahead!r} & set(sys.modules))))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=project.folder, env=project.environ,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = in_python(project, program)
     assert done.stderr.strip() == "[]", done.stderr

@@ -19,6 +19,7 @@ from vigie.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from vigie.audit.result import Part
     from vigie.paths import ProjectPaths
@@ -139,16 +140,21 @@ def _nothing_to_audit(paths: ProjectPaths, error: FileNotFoundError) -> DataErro
     )
 
 
-def results_digest(paths: ProjectPaths, declaration: str) -> str:
-    """Return a digest of everything that an audit looks at."""
-    digest = hashlib.sha256(declaration.encode())
-    for path in (
+def audited_files(paths: ProjectPaths) -> tuple[Path, ...]:
+    """Return the results that an audit looks at."""
+    return (
         paths.processed("features", ".npy"),
         paths.processed("labels", ".npy"),
         paths.processed("keys", ".parquet"),
         paths.model("out_of_fold", ".parquet"),
         paths.report("metrics", ".json"),
-    ):
+    )
+
+
+def results_digest(paths: ProjectPaths, declaration: str) -> str:
+    """Return a digest of everything that an audit looks at."""
+    digest = hashlib.sha256(declaration.encode())
+    for path in audited_files(paths):
         with path.open("rb") as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())
     return digest.hexdigest()

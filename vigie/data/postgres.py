@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vigie.data.address import DatabaseAddress
 from vigie.data.postgres_cluster import NAME, NOBODY, POLL_SECONDS, Cluster, find_binary
@@ -31,9 +30,6 @@ from vigie.data.programs import run_to_end
 from vigie.errors import DatabaseError
 from vigie.i18n import _
 from vigie.pipeline.interrupt import heed
-
-if TYPE_CHECKING:
-    pass
 
 # A recovery after a crash may replay gigabytes; it is waited for as long as the server lives.
 START_SECONDS = 600

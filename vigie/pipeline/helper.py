@@ -148,9 +148,22 @@ class Helper:
                 pipe.close()  # type: ignore[union-attr]
 
 
-def _send(pipe: IO[bytes] | None, request: tuple[Any, ...]) -> None:
+def carried_out(
+    helper: Helper | None,
+    function: Callable[P, Generator[T]],
+    *arguments: P.args,
+    **named: P.kwargs,
+) -> Generator[T]:
+    """Return what `function` yields, carried out by the helper where there is one."""
+    if helper is None:
+        return function(*arguments, **named)
+    return helper.each(function, *arguments, **named)
+
+
+def _send(pipe: IO[bytes] | None, message: tuple[Any, ...]) -> None:
     assert pipe is not None
-    pickle.dump(request, pipe)
+    # Whole or not at all: half a message would be taken for the beginning of the next one.
+    pipe.write(pickle.dumps(message))
     pipe.flush()
 
 
@@ -164,10 +177,6 @@ def serve(modules: Sequence[str]) -> None:
     for module in modules:
         import_if_possible(module)
 
-    def answer(kind: str, value: Any = None) -> None:
-        answers.write(pickle.dumps((kind, value)))
-        answers.flush()
-
     # EOFError and OSError: who asked is gone.
     with contextlib.suppress(EOFError, OSError):
         while True:
@@ -178,7 +187,7 @@ def serve(modules: Sequence[str]) -> None:
                 continue
             try:
                 for item in function(*arguments, **named):
-                    answer(_ITEM, item)
-                answer(_END)
+                    _send(answers, (_ITEM, item))
+                _send(answers, (_END, None))
             except Exception:
-                answer(_FAILED)
+                _send(answers, (_FAILED, None))

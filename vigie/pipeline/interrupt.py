@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 POLL_SECONDS = 0.2
@@ -20,20 +20,22 @@ PATIENCE_SECONDS = 1.2
 # What people and systems end a run with.
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-_beside: ContextVar[Beside | None] = ContextVar("vigie_beside", default=None)
+_beside: ContextVar[Beside[Any] | None] = ContextVar("vigie_beside", default=None)
 
 
-class Beside:
+class Beside(Generic[T]):
     """Work in a thread of its own, begun now and waited for later.
 
     Parameters
     ----------
     work
-        Runs in a copy of the present context (language and the like); keeps its own failures.
+        Runs in a copy of the present context (language and the like).
     """
 
-    def __init__(self, work: Callable[[], None]) -> None:
+    def __init__(self, work: Callable[[], T]) -> None:
         self.stop_requested = False
+        self._results: list[T] = []
+        self._failures: list[BaseException] = []
         self._stops: list[Callable[[], None]] = []
         # Not what the thread says of itself: Ctrl-C while it is joined marks it as ended.
         self._ended = threading.Event()
@@ -41,7 +43,9 @@ class Beside:
         def run() -> None:
             _beside.set(self)
             try:
-                work()
+                self._results.append(work())
+            except BaseException as error:
+                self._failures.append(error)
             finally:
                 self._ended.set()
 
@@ -58,6 +62,14 @@ class Beside:
     def wait(self, seconds: float = POLL_SECONDS) -> None:
         """Wait for its end, so long at the most."""
         self._ended.wait(seconds)
+
+    def result(self) -> T:
+        """Wait for its end; return what the work returned, or raise what it raised."""
+        while self.is_running:
+            self.wait()
+        if self._failures:
+            raise self._failures[0]
+        return self._results[0]
 
     def stop(self) -> None:
         """Ask the work to stop until it has, or patience ends."""
@@ -115,27 +127,15 @@ def run_interruptibly(work: Callable[[], T], *, stop: Callable[[], None] | None 
         # What the step did until now may have heard nothing of it.
         heed(stop)
         return work()
-    results: list[T] = []
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except BaseException as error:
-            failures.append(error)
-
-    running = Beside(run)
+    running = Beside(work)
     if stop is not None:
         running.heed(stop)
     try:
-        while running.is_running:
-            running.wait()
+        return running.result()
     except BaseException:
+        # Where the work has ended, with this, there is nothing to stop.
         running.stop()
         raise
-    if failures:
-        raise failures[0]
-    return results[0]
 
 
 @contextmanager

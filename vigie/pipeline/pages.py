@@ -23,7 +23,7 @@ from vigie.i18n import LOCALE_DIR, _
 from vigie.names import STEP_NAMES
 from vigie.paths import ProjectPaths
 from vigie.pipeline.artifacts import HashCache, atomic_write, write_json
-from vigie.pipeline.helper import Helper
+from vigie.pipeline.helper import Helper, carried_out
 from vigie.pipeline.ledger import Ledger, Status
 
 if TYPE_CHECKING:
@@ -118,9 +118,7 @@ class ReportPages:
         from vigie.report.page import make_page
         from vigie.report.summarize import summarize
 
-        report = summarize(sources)
-        pages = make_page(report) if self.helper is None else self.helper.each(make_page, report)
-        [page] = pages
+        [page] = carried_out(self.helper, make_page, summarize(sources))
         # For its owner only: it says of single persons how they were judged.
         with atomic_write(path) as temporary:
             temporary.write_text(page, "utf-8", newline="\n")

@@ -71,7 +71,7 @@ class Resources:
         """
         if self.settings.database_configured or self.threads() == 1:
             self.address()
-        elif self.opened is None:
+        else:
             self._open()
 
     def begin_to_close_database(self) -> None:
@@ -174,39 +174,17 @@ class _Opening:
 
     def __init__(self, database: AbstractContextManager[DatabaseAddress]) -> None:
         self._database = database
-        self._found: list[DatabaseAddress] = []
-        self._failures: list[BaseException] = []
-        self._opening = self._beside(self._enter)
-        self._closing: Beside | None = None
-
-    def _enter(self) -> None:
-        self._found.append(self._database.__enter__())
-
-    def _leave(self) -> None:
-        _wait_for(self._opening)
-        if self._found:
-            self._database.__exit__(None, None, None)
-
-    def _beside(self, work: Callable[[], None]) -> Beside:
-        def carry_out() -> None:
-            try:
-                work()
-            except BaseException as error:
-                self._failures.append(error)
-
-        return Beside(carry_out)
+        self._opening = Beside(database.__enter__)
+        self._closing: Beside[None] | None = None
 
     def address(self) -> DatabaseAddress:
         """Wait for it; raise what opening it raised."""
-        _wait_for(self._opening)
-        if self._failures:
-            raise self._failures[0]
-        return self._found[0]
+        return self._opening.result()
 
     def begin_to_close(self) -> None:
         """Close what was opened; nobody may ask for its address any more."""
         if self._closing is None:
-            self._closing = self._beside(self._leave)
+            self._closing = Beside(self._leave)
 
     def close(self) -> None:
         """Close what was opened, also where nobody asked for it, and wait for the end of that.
@@ -216,11 +194,12 @@ class _Opening:
         self._opening.stop()
         self.begin_to_close()
         assert self._closing is not None
-        _wait_for(self._closing)
-        if self._found and self._failures:
-            raise self._failures[0]
+        self._closing.result()
 
-
-def _wait_for(work: Beside) -> None:
-    while work.is_running:
-        work.wait()
+    def _leave(self) -> None:
+        try:
+            self._opening.result()
+        except BaseException:
+            # There is nothing to close; whoever asked for the address was told.
+            return
+        self._database.__exit__(None, None, None)

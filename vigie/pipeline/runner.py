@@ -158,7 +158,7 @@ class _GoingOn:
     context: StepContext
     started: _Started
     speech: LaterReporter
-    work: Beside | None = None
+    work: Beside[None] | None = None
     done: Outcome | None = None
     stopped: StepStopped | None = None
 
@@ -328,6 +328,9 @@ class _Run:
                 while work.is_running:
                     work.wait()
                     show()
+        if work is not None:
+            # It keeps its own failures; one in the keeping is a defect to be seen.
+            work.result()
 
     def _interrupt(self, one: _GoingOn) -> None:
         """Stop a step that goes on; what doesn't heed is left to the end of the process."""

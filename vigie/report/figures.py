@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from vigie.i18n import _, use_language
 from vigie.names import shown_periods
 from vigie.pipeline.artifacts import atomic_write
+from vigie.pipeline.helper import carried_out
 from vigie.report.numbers import Numbers
 
 if TYPE_CHECKING:
@@ -167,9 +168,8 @@ def write_figures(
     fitted = None if by_shuffling else labelled_rows
     wanted = BASIC_FIGURE_NAMES if basic else None
     asked = (evaluation, importances, text, fitted, losses, class_names, wanted)
-    drawn = draw_figures(*asked) if helper is None else helper.each(draw_figures, *asked)
     folder.mkdir(parents=True, exist_ok=True)
-    with closing(drawn):
+    with closing(carried_out(helper, draw_figures, *asked)) as drawn:
         for name, png, share in drawn:
             (folder / name).write_bytes(png)
             if progress is not None:

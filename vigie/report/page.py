@@ -11,7 +11,7 @@ import contextvars
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -49,7 +49,7 @@ def report_page(report: Report) -> str:
     return contextvars.copy_context().run(_report_page, report)
 
 
-def make_page(report: Report) -> Iterator[str]:
+def make_page(report: Report) -> Generator[str]:
     """Yield the page alone, as a process beside ours gives it back."""
     yield report_page(report)
 

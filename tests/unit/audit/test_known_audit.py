@@ -25,13 +25,7 @@ SETTINGS: Any = SimpleNamespace(get=lambda name: {"dataset": "oulad"}[name])
 
 def results(paths: ProjectPaths) -> str:
     """Write something in each place that an audit looks at; return its digest."""
-    for path in (
-        paths.processed("features", ".npy"),
-        paths.processed("labels", ".npy"),
-        paths.processed("keys", ".parquet"),
-        paths.model("out_of_fold", ".parquet"),
-        paths.report("metrics", ".json"),
-    ):
+    for path in run.audited_files(paths):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(path.name, "utf-8")
     text, _origin = read_declaration("oulad", paths.project)
