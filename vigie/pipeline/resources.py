@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -72,6 +73,10 @@ class Resources:
         if self.settings.database_configured or self.threads() == 1:
             self.address()
         else:
+            # Here: the thread that opens it and the load, which come to them at the same time,
+            # could see each other's half-made modules.
+            for module in ("psutil", "psycopg"):
+                importlib.import_module(module)
             self._open()
 
     def begin_to_close_database(self) -> None:

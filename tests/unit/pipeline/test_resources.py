@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -76,6 +79,28 @@ def test_one_of_peoples_own_is_seen_at_once_and_so_is_any_on_one_core(database, 
         found = resources(stack, **how)
         found.begin_database()
         assert found.opened == "address"
+
+
+def test_what_the_opening_imports_is_imported_before_it_begins():
+    """Else the load imports the same at the same time, and sees half of it."""
+    program = """
+import sys
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from vigie.data import load
+from vigie.pipeline.resources import Resources
+assert "psycopg" not in sys.modules
+@contextmanager
+def opened(_settings):
+    yield "psycopg" in sys.modules and "psutil" in sys.modules
+load.open_database = opened
+settings = SimpleNamespace(database_configured=False, get=lambda _name: 2)
+with ExitStack() as stack:
+    resources = Resources(settings, None, databases=stack, held=stack)
+    resources.begin_database()
+    assert resources.address() is True
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[3])
 
 
 def test_what_nobody_asked_for_is_closed_too(database):
