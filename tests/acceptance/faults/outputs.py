@@ -161,9 +161,21 @@ def leftovers(project: Project) -> list[str]:
     left += [
         str(path)
         for path in Path(project.environ["TMPDIR"]).rglob("*")
-        if not (path.is_dir() and path.name.startswith("vigie-"))
+        if not (path.is_dir() and path.name.startswith("vigie-")) and not _is_trial(path)
     ]
     return left
+
+
+def _is_trial(path: Path) -> bool:
+    """Whether Python was killed while it tried if one may write here.
+
+    `tempfile.gettempdir` writes four bytes and removes them at once, when first asked.
+    """
+    return (
+        re.fullmatch("[a-z0-9_]{8}", path.name) is not None
+        and path.is_file()
+        and path.read_bytes() in (b"", b"blat")
+    )
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
