@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.acceptance.project import Project
 from tests.acceptance.test_run import skipped
 from tests.acceptance.test_watch import students
+from tests.conftest import ROOT
 
 PAGE = "reports/report_dev.html"
 
@@ -50,6 +52,43 @@ def test_a_run_leaves_a_page_for_its_owner_and_names_it(project: Project) -> Non
     assert rows is not None
     assert rows[2] == "600"
     assert "vigie audit --mode dev" in text
+
+
+# A run whose helper does all of its work in the same process, so that one sees what it did.
+OWN_HELPER = """
+from vigie.cli import main
+from vigie.pipeline.resources import Resources
+
+class Helper:
+    is_there = True
+
+    def prepare(self, function, *arguments):
+        function(*arguments)
+
+    def each(self, function, *arguments):
+        return function(*arguments)
+
+def begin(resources, modules, language):
+    resources.helper = Helper()
+
+Resources.begin_helper = begin
+assert main(["run", "--force", "evaluate"]) == 0
+from vigie.report.page_figures import _judged_figures
+kept = _judged_figures.cache_info()
+print("drawn", kept.misses, "taken", kept.hits)
+"""
+
+
+def test_the_figures_of_the_page_are_drawn_before_the_run_ends(project: Project) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OWN_HELPER],
+        cwd=project.folder,
+        env=project.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1:] == ["drawn 1 taken 1"], done.stdout + done.stderr
 
 
 def test_a_run_with_nothing_to_do_leaves_the_page_as_it_is(project: Project) -> None:

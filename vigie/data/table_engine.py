@@ -49,6 +49,11 @@ class TableEngine(Protocol):
         """Whether it knows ``ASOF JOIN``."""
         ...
 
+    @property
+    def counts_at_once(self) -> bool:
+        """Whether the rows of a whole table are counted without reading them."""
+        ...
+
     def scan(self, name: str) -> str:
         """Return what to write after FROM for a table as it was extracted."""
         ...
@@ -89,6 +94,7 @@ class DuckDbTables:
     target: Path
     place: str = "file_row_number"
     has_asof: bool = True
+    counts_at_once: bool = True
 
     def scan(self, name: str) -> str:
         """See ``TableEngine``."""
@@ -146,6 +152,7 @@ class SparkTables:
     target: str
     place: str = ORDER
     has_asof: bool = False
+    counts_at_once: bool = False
 
     def scan(self, name: str) -> str:
         """See ``TableEngine``."""

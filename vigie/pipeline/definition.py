@@ -10,7 +10,8 @@ from typing import Any
 from vigie.pipeline.fingerprint import EXCLUDED_MODULES
 from vigie.pipeline.step import Step, StepContext
 
-# How a server is started and reached decides nothing of what is loaded into it.
+# How a server is started and reached decides nothing of what is loaded into it; the page is made
+# after all steps, though evaluate has its figures drawn.
 NO_RESULT = (
     *EXCLUDED_MODULES,
     "vigie.data.address",
@@ -20,6 +21,7 @@ NO_RESULT = (
     "vigie.spark.session",
     "vigie.models.warnings_kept",
     "vigie.models.workers",
+    "vigie.report.page_figures",
 )
 # Their versions decide results or the form of files.
 LIBRARIES = ("python", "duckdb", "ibis-framework", "pyarrow", "numpy", "scikit-learn")

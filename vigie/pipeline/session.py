@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 # The steps that need the database.
 IN_DATABASE = frozenset({"load", "predict"})
+# When one of these runs, evaluate does.
+_BEFORE_DRAWING = frozenset({"extract", "transform", "features", "train", "evaluate"})
 
 
 @dataclass(slots=True)
@@ -137,6 +139,9 @@ class Session:
         lock = ProjectLock(self.paths.state, self.mode, command=command)
         with lock.hold(self.options.wait_seconds) as taken_over:
             ledger, truncated = Ledger.open(self.paths.ledger)
+            if "evaluate" in steps and is_sure_to_draw(forced, ledger):
+                # It imports while the plan is made.
+                self.resources.begin_helper(HELPER_IMPORTS, self.language)
             pipeline = self.pipeline(ledger)
             clear_away(pipeline.artifacts)
             last = {name: ledger.last_success(name) for name in steps}
@@ -455,6 +460,11 @@ class Session:
 
     def _marked_as_generated(self) -> bool:
         return not self.raw.is_empty() and self.raw.locate().generated is not None
+
+
+def is_sure_to_draw(forced: Sequence[str], ledger: Ledger) -> bool:
+    """Whether no plan is needed to know that a run of evaluate will draw."""
+    return bool(_BEFORE_DRAWING & set(forced)) or ledger.last_success("evaluate") is None
 
 
 def _present_fingerprint(pipeline: Pipeline, step: Step) -> str:

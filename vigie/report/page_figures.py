@@ -6,15 +6,19 @@ is readable on dark as on light; words stay words, which search, zoom and copyin
 
 from __future__ import annotations
 
+import contextvars
 import io
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from vigie.i18n import _
+from vigie.i18n import _, use_language
+from vigie.pipeline.artifacts import to_json_type
 from vigie.report.figures import (
     BLUE,
     GREY,
@@ -46,6 +50,18 @@ _FONT = re.compile(r"(font(?:-family)?: [^;\"]*?)'DejaVu Sans'[^;\"]*")
 _OWN_STYLE = re.compile(r"<defs>\s*<style.*?</style>\s*</defs>|<metadata>.*?</metadata>", re.DOTALL)
 _IDENTIFIED = re.compile(r' id="([^"]*)"')
 _REFERRED = re.compile(r"#([\w.-]+)")
+# All of an evaluation that its figures show.
+_SHOWN = (
+    "rows",
+    "threshold",
+    "prevalence",
+    "metrics",
+    "confusion",
+    "roc",
+    "precision_recall",
+    "calibration",
+    "capacity",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +72,25 @@ class PageFigure:
 
 
 def judged_figures(evaluation: Mapping[str, Any], text: FigureText) -> dict[str, PageFigure]:
-    """Return the figures of the evaluation by name; those without a curve are left out."""
+    """Return the figures of the evaluation by name; those without a curve are left out.
+
+    What was drawn last is kept: the same values give the same figures.
+    """
+    shown = {name: evaluation[name] for name in _SHOWN}
+    return dict(_judged_figures(json.dumps([shown, asdict(text)], default=to_json_type)))
+
+
+def prepare_figures(evaluation: Mapping[str, Any], text: FigureText) -> None:
+    """Draw the figures of the evaluation before a page asks for them."""
+    context = contextvars.copy_context()
+    context.run(use_language, text.language)
+    context.run(judged_figures, evaluation, text)
+
+
+@lru_cache(maxsize=1)
+def _judged_figures(document: str) -> dict[str, PageFigure]:
+    evaluation, described = json.loads(document)
+    text = FigureText(**described)
     import matplotlib as mpl
 
     from vigie.report.acting_figures import (

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from vigie.models.acting import ChosenThreshold
+    from vigie.report.figures import FigureText
 
 # Which row of the capacity table is told on the console: a tenth of all.
 SHOWN_SHARE = 0.1
@@ -116,6 +117,7 @@ def run(context: StepContext) -> None:
             training_roc_auc=metadata["training_roc_auc"],
             more={**beside.result(), **_published(context, features)},
         )
+        _prepare_page(context, document, metadata)
         write_json(context.output("metrics").path, document)
         _write_card(context, document, metadata, features)
     context.facts["metrics"] = {
@@ -248,7 +250,7 @@ def _draw(
     *,
     progress: Callable[[float], None],
 ) -> None:
-    from vigie.report.figures import FigureText, importances_in_language, write_figures
+    from vigie.report.figures import importances_in_language, write_figures
 
     language = context.param("lang")
     described = {**metadata, "features": features["features"]}
@@ -257,7 +259,7 @@ def _draw(
             folder,
             evaluation,
             importances_in_language(described, language),
-            FigureText(language, metadata["cutoff_days"], metadata["generated"], metadata["split"]),
+            _figure_text(context, metadata),
             labelled_rows=metadata["counts"]["labelled"],
             by_shuffling=not metadata["importances"],
             losses=importances_in_language({**described, "importances": []}, language),
@@ -265,6 +267,31 @@ def _draw(
             progress=progress,
             helper=context.services.get("helper"),
         )
+
+
+def _prepare_page(context: StepContext, document: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """Have the report's figures drawn by the time that the run ends and the report is written."""
+    from vigie.report.page_figures import prepare_figures
+
+    helper = context.services.get("helper")
+    if helper is not None and context.services["settings"].get("report.page"):
+        helper.prepare(
+            prepare_figures, document["holdout"], _figure_text(context, metadata, bare=True)
+        )
+
+
+def _figure_text(
+    context: StepContext, metadata: dict[str, Any], *, bare: bool = False
+) -> FigureText:
+    from vigie.report.figures import FigureText
+
+    return FigureText(
+        context.param("lang"),
+        metadata["cutoff_days"],
+        metadata["generated"],
+        metadata["split"],
+        bare,
+    )
 
 
 def _write_card(

@@ -120,6 +120,27 @@ def test_a_key_with_a_missing_part_refers_to_nothing_and_holds(
     assert [row["id_site"] for row in rows(tmp_path, "student_vle")] == [1, None]
 
 
+def test_of_many_rows_with_few_keys_each_row_counts(tmp_path: Path, tiny_oulad: TinyOulad) -> None:
+    text, origin = read_declaration("oulad", tmp_path)
+    page = 'id_site = { type = "integer", required = true, comment = "Page" }'
+    optional = parse_dataset(text.replace(page, page.replace("required = true, ", "")), origin)
+    clicks = [visit(1, day, 5) for day in range(100)]
+    clicks += [visit(99, day, 5) for day in range(3)] + [visit(2, day, 1, 777) for day in range(4)]
+    tiny_oulad.studentVle = clicks
+    assert transform(tiny_oulad, optional, tmp_path / "a").set_aside == {
+        "student_vle": {"no_student_info": 3, "no_vle": 4}
+    }
+    for click in clicks[100:]:
+        click["id_site"] = ""
+    assert transform(tiny_oulad, optional, tmp_path / "b").set_aside == {
+        "student_vle": {"no_student_info": 3}
+    }
+    assert [row["row_id"] for row in rows(tmp_path / "b", "student_vle")] == [
+        *range(100),
+        *range(103, 107),
+    ]
+
+
 def test_a_sample_is_whole_enrolments_and_does_not_reshuffle(
     tmp_path: Path, oulad: Dataset, tiny_oulad: TinyOulad
 ) -> None:
