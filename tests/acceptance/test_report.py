@@ -57,6 +57,7 @@ def test_a_run_leaves_a_page_for_its_owner_and_names_it(project: Project) -> Non
 # A run whose helper does all of its work in the same process, so that one sees what it did.
 OWN_HELPER = """
 from vigie.cli import main
+from vigie.pipeline.ledger import Ledger
 from vigie.pipeline.resources import Resources
 
 class Helper:
@@ -71,15 +72,22 @@ class Helper:
 def begin(resources, modules, language):
     resources.helper = Helper()
 
+opened, read = [], Ledger.open
+
+def open_ledger(path, **options):
+    opened.append(path.name)
+    return read(path, **options)
+
+Ledger.open = open_ledger
 Resources.begin_helper = begin
 assert main(["run", "--force", "evaluate"]) == 0
 from vigie.report.page_figures import _judged_figures
 kept = _judged_figures.cache_info()
-print("drawn", kept.misses, "taken", kept.hits)
+print("drawn", kept.misses, "taken", kept.hits, opened)
 """
 
 
-def test_the_figures_of_the_page_are_drawn_before_the_run_ends(project: Project) -> None:
+def test_what_a_run_needs_twice_is_drawn_and_read_once(project: Project) -> None:
     done = subprocess.run(
         [sys.executable, "-c", OWN_HELPER],
         cwd=project.folder,
@@ -88,7 +96,9 @@ def test_the_figures_of_the_page_are_drawn_before_the_run_ends(project: Project)
         text=True,
         check=False,
     )
-    assert done.stdout.splitlines()[-1:] == ["drawn 1 taken 1"], done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1:] == ["drawn 1 taken 1 ['ledger_dev.jsonl']"], (
+        done.stdout + done.stderr
+    )
 
 
 def test_a_run_with_nothing_to_do_leaves_the_page_as_it_is(project: Project) -> None:

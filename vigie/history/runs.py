@@ -133,17 +133,26 @@ class RunHistory:
     ----------
     state
         The project's ``.vigie``.
+    ledger
+        That of one mode, where it was read already: with the years it gets long.
     """
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, ledger: Ledger | None = None) -> None:
         self.folder = state / "runs"
         self._state = state
-        self._ledgers: dict[str, Ledger] = {}
+        self._ledgers: dict[Path, Ledger] = {} if ledger is None else {ledger.path: ledger}
         self._held: dict[str, bool] = {}
 
     def ids(self) -> list[str]:
         """Return the ids of all runs, newest first."""
         return list_runs(self.folder)[::-1]
+
+    def ledger(self, mode: str) -> Ledger:
+        """Return what the steps of a mode have come to."""
+        path = self._state / f"ledger_{mode}.jsonl"
+        if path not in self._ledgers:
+            self._ledgers[path], _truncated = Ledger.open(path, repair=False)
+        return self._ledgers[path]
 
     def read(self, run_id: str) -> RecordedRun | None:
         """Return a run, or None where its record cannot be read."""
@@ -246,11 +255,8 @@ class RunHistory:
         self, mode: str, step: str, reasons: Sequence[Mapping[str, Any]]
     ) -> Outcome | None:
         """Return the success that a skipped step relied on."""
-        if mode not in self._ledgers:
-            path = self._state / f"ledger_{mode}.jsonl"
-            self._ledgers[mode], _truncated = Ledger.open(path, repair=False)
         since = next((str(reason["since"]) for reason in reasons if "since" in reason), "")
-        return self._ledgers[mode].success_at(step, since)
+        return self.ledger(mode).success_at(step, since)
 
     def _is_held(self, mode: str) -> bool:
         if mode not in self._held:

@@ -55,6 +55,8 @@ class ReportPages:
         Remembers contents' digests.
     helper
         Fills the page in; None does so here.
+    ledger
+        The mode's, where it was read already.
     """
 
     paths: ProjectPaths
@@ -63,6 +65,7 @@ class ReportPages:
     language: str
     hashes: HashCache
     helper: Helper | None = None
+    ledger: Ledger | None = None
 
     @property
     def path(self) -> Path:
@@ -87,7 +90,7 @@ class ReportPages:
             When no run has left any.
         """
         inputs = self._inputs()
-        history = RunHistory(self.paths.state)
+        history = RunHistory(self.paths.state, self.ledger)
         run = _last_run(history, self.paths.mode)
         found = {name: path for name, path in self._files().items() if path.is_file()}
         if run is None or not found.keys() & {"metrics", "predictions"}:
@@ -180,7 +183,7 @@ class ReportPages:
             audit_is_current=audit is None or self._is_audited(audit),
             sweep=documents.get("sweep"),
             listing=self._listing(found, documents),
-            run=self._run(run, is_last=is_last),
+            run=self._run(history, run, is_last=is_last),
             changes=_changes(history, run),
             files={
                 name: path.relative_to(self.paths.project).as_posix()
@@ -205,11 +208,11 @@ class ReportPages:
             left_out={one.reason: one.name.in_language(language) for one in cohort.exclude},
         )
 
-    def _run(self, run: RecordedRun, *, is_last: bool) -> dict[str, Any]:
+    def _run(self, history: RunHistory, run: RecordedRun, *, is_last: bool) -> dict[str, Any]:
         """Return the run as plain values; steps that it wasn't asked for as they ran last."""
         steps: dict[str, Any] = {step.name: asdict(step) for step in run.steps}
         if is_last:
-            ledger, _truncated = Ledger.open(self.paths.ledger, repair=False)
+            ledger = history.ledger(self.paths.mode)
             for name in STEP_NAMES:
                 earlier = ledger.last_success(name)
                 if name not in steps and earlier is not None:

@@ -76,6 +76,8 @@ class Session:
     resources: Resources
     log_bytes: int | None = None
     backed_up: bool = False
+    # As this run has read it, and goes on with it.
+    ledger: Ledger | None = None
 
     @classmethod
     def make(
@@ -139,6 +141,7 @@ class Session:
         lock = ProjectLock(self.paths.state, self.mode, command=command)
         with lock.hold(self.options.wait_seconds) as taken_over:
             ledger, truncated = Ledger.open(self.paths.ledger)
+            self.ledger = ledger
             if "evaluate" in steps and is_sure_to_draw(forced, ledger):
                 # It imports while the plan is made.
                 self.resources.begin_helper(HELPER_IMPORTS, self.language)
@@ -400,7 +403,7 @@ class Session:
                 from vigie.history.runs import RunHistory
                 from vigie.history.tables import write_history
 
-                history = RunHistory(self.paths.state)
+                history = RunHistory(self.paths.state, self.ledger)
                 write_history(self.resources.opened, self.paths.project, history)
                 remember_tables(self.settings, self.paths, self.resources.opened)
             prune_runs(self.paths.runs, self.settings.get("retention.runs"))
@@ -413,7 +416,13 @@ class Session:
     def _pages(self) -> ReportPages:
         text, _origin = read_declaration(self.settings.get("dataset"), self.paths.project)
         return ReportPages(
-            self.paths, self.dataset, text, self.language, self.hashes, self.resources.helper
+            self.paths,
+            self.dataset,
+            text,
+            self.language,
+            self.hashes,
+            self.resources.helper,
+            self.ledger,
         )
 
     def _report(self, *, anew: bool) -> None:

@@ -67,6 +67,19 @@ def test_a_helper_writes_the_same_page(pages, prepared):
         helper.close()
 
 
+def test_figures_that_were_prepared_are_not_drawn_again(pages, monkeypatch):
+    report = summarize(sources("fr"))
+    text = FigureText("fr", report.cutoff_days, report.generated, report.split, bare=True)
+    use_language("en")
+    prepare_figures(report.holdout, text)
+    monkeypatch.setattr(page_figures, "roc_figure", None)
+    assert report_page(report) == pages["fr"]
+    # Of other values, or in another language, they would not be the same.
+    for other in (replace(report, cutoff_days=7), summarize(sources("en"))):
+        with pytest.raises(TypeError):
+            report_page(other)
+
+
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes longest, where it isn't what is tested."""
