@@ -101,15 +101,11 @@ def with_expressions(table: ibis.Table, columns: dict[str, str]) -> ibis.Table:
 
     if not columns:
         return table
+    backend = ibis.get_backend(table)
     view = ibis.util.gen_name("vigie_view")
     added = ", ".join(f"({sql}) AS {quote_name(name)}" for name, sql in columns.items())
-    sql = f"SELECT *, {added} FROM {quote_name(view)}"
-    backend = ibis.get_backend(table)
-    if not is_spark(backend):
-        return table.alias(view).sql(sql, dialect="duckdb")
-    # Ibis would translate as well, but not all that the two engines mean differently.
-    backend.raw_sql(backend.compile(table)).createOrReplaceTempView(view)
-    return query(backend, sql)
+    _make_view(backend, view, backend.compile(table))
+    return query(backend, f"SELECT *, {added} FROM {quote_name(view)}")
 
 
 def materialized(table: ibis.Table, *, small: bool = False) -> ibis.Table:
@@ -146,14 +142,23 @@ def query(backend: Any, sql: str) -> ibis.Table:
     """Return a query in DuckDB's dialect as a table."""
     import ibis
 
-    if not is_spark(backend):
-        return backend.sql(sql, dialect="duckdb")
-    from vigie.spark.sql import to_spark
-
-    # As a view: Ibis parses what it is given as SQL once more, and has a dialect of its own.
+    # As a view: Ibis parses what it is given as SQL, each time that it is made part of another
+    # query; and for Spark it would not translate all that the two engines mean differently.
     name = ibis.util.gen_name("vigie_query")
-    backend.raw_sql(to_spark(sql)).createOrReplaceTempView(name)
+    if is_spark(backend):
+        from vigie.spark.sql import to_spark
+
+        sql = to_spark(sql)
+    _make_view(backend, name, sql)
     return backend.table(name)
+
+
+def _make_view(backend: Any, name: str, sql: str) -> None:
+    """Call a query in the engine's own dialect by a name."""
+    if is_spark(backend):
+        backend.raw_sql(sql).createOrReplaceTempView(name)
+    else:
+        backend.raw_sql(f"CREATE TEMP VIEW {quote_name(name)} AS {sql}")
 
 
 def to_arrow(table: ibis.Table) -> pa.Table:
