@@ -48,7 +48,7 @@ HELPER_IMPORTS = (
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
     "PIL.PngImagePlugin",
-    "vigie.report.acting_figures",
+    "vigie.report.figures",
     "vigie.report.page",
     "vigie.report.page_figures",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vigie.i18n import _
-from vigie.report.figures import BLUE, GREY, ORANGE, FigureText, halo, new_figure
+from vigie.report.canvas import BLUE, GREY, ORANGE, FigureText, halo, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from vigie import __version__
 from vigie.i18n import _, ngettext, use_language
-from vigie.report.figures import FigureText
+from vigie.report.canvas import FigureText
 from vigie.report.numbers import Numbers
 
 if TYPE_CHECKING:

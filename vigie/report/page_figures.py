@@ -19,15 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from vigie.i18n import _, use_language
 from vigie.pipeline.artifacts import to_json_type
-from vigie.report.figures import (
-    BLUE,
-    GREY,
-    ORANGE,
-    FigureText,
-    figure_style,
-    new_figure,
-    roc_figure,
+from vigie.report.acting_figures import (
+    calibration_figure,
+    capacity_figure,
+    precision_recall_figure,
 )
+from vigie.report.canvas import BLUE, GREY, ORANGE, FigureText, figure_style, new_figure
+from vigie.report.figures import roc_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,12 +90,6 @@ def _judged_figures(document: str) -> dict[str, PageFigure]:
     evaluation, described = json.loads(document)
     text = FigureText(**described)
     import matplotlib as mpl
-
-    from vigie.report.acting_figures import (
-        calibration_figure,
-        capacity_figure,
-        precision_recall_figure,
-    )
 
     found: dict[str, PageFigure] = {}
     with figure_style(), mpl.rc_context({"legend.title_fontsize": text.legend_size}):

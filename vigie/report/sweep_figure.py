@@ -6,7 +6,7 @@ import contextvars
 from typing import TYPE_CHECKING, Any
 
 from vigie.i18n import _, use_language
-from vigie.report.figures import (
+from vigie.report.canvas import (
     BLUE,
     GREY,
     ORANGE,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from vigie.models.acting import ChosenThreshold
-    from vigie.report.figures import FigureText
+    from vigie.report.canvas import FigureText
 
 # Which row of the capacity table is told on the console: a tenth of all.
 SHOWN_SHARE = 0.1
@@ -283,7 +283,7 @@ def _prepare_page(context: StepContext, document: dict[str, Any], metadata: dict
 def _figure_text(
     context: StepContext, metadata: dict[str, Any], *, bare: bool = False
 ) -> FigureText:
-    from vigie.report.figures import FigureText
+    from vigie.report.canvas import FigureText
 
     return FigureText(
         context.param("lang"),

@@ -13,9 +13,9 @@ from vigie.i18n import _
 from vigie.models.evaluate import evaluate
 from vigie.pipeline.definition import HELPER_IMPORTS
 from vigie.pipeline.helper import Helper
+from vigie.report.canvas import FigureText
 from vigie.report.figures import (
     FIGURE_NAMES,
-    FigureText,
     Importance,
     draw_figures,
     importances_in_language,
@@ -237,7 +237,7 @@ def test_importances_come_in_the_readers_language():
 
 def test_pyplot_is_never_imported(tmp_path):
     code = (
-        "import sys; from vigie.report import figures;"
+        "import sys; from vigie.report import canvas, figures;"
         "assert 'matplotlib' not in sys.modules;"
         "from pathlib import Path;"
         "import numpy as np; from vigie.models.evaluate import evaluate;"
@@ -245,7 +245,7 @@ def test_pyplot_is_never_imported(tmp_path):
         "train_prevalence=.5, seed=1, draws=5);"
         f"figures.write_figures(Path({str(tmp_path)!r}), found,"
         "[figures.Importance('a', .1, .1)],"
-        "figures.FigureText('en', 1, True, {}), labelled_rows=1);"
+        "canvas.FigureText('en', 1, True, {}), labelled_rows=1);"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])

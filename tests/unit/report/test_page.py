@@ -11,7 +11,7 @@ from vigie.i18n import use_language
 from vigie.pipeline.helper import Helper
 from vigie.report import page as page_module
 from vigie.report import page_figures
-from vigie.report.figures import FigureText
+from vigie.report.canvas import FigureText
 from vigie.report.page import SHOWN_ROWS, make_page, prepare_pages, report_page, runs_page
 from vigie.report.page_figures import prepare_figures
 from vigie.report.sources import Sources

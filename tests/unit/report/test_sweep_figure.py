@@ -9,7 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from vigie.report.figures import FigureText, Importance, importances_in_language
+from vigie.report.canvas import FigureText
+from vigie.report.figures import Importance, importances_in_language
 from vigie.report.figures import _predicted as predicted
 from vigie.report.sweep_figure import write_sweep_figure
 
