@@ -29,6 +29,8 @@ BOOSTING, LOGISTIC = "hist_gradient_boosting", "logistic_regression"
 ACCELERATED = "random_forest, accelerated"
 # These take the parameters of the mode, [modes.*] model_params.
 FORESTS = (FOREST, EXTRA_TREES, ACCELERATED)
+# These grow tree by tree, on as many threads as they are told to.
+GROWN_BY_THREAD = (FOREST, EXTRA_TREES)
 
 _PATHS = {
     FOREST: "sklearn.ensemble.RandomForestClassifier",

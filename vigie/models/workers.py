@@ -13,6 +13,7 @@ import platform
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -33,6 +34,8 @@ POLL_SECONDS = 2.0
 # What decides the digits of a score, or whether a model can be read back.
 COMPARED = ("numpy", "scipy", "scikit-learn", "joblib", "vigie")
 DASK_PORT = 8786
+# Values in the matrix, up to which a forest takes parts of a second.
+SMALL_CELLS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,12 @@ def check_workers(place: Place) -> None:
 
 @dataclass(frozen=True, slots=True)
 class InProcess:
-    """One fit after another, each on all threads."""
+    """One fit after another, each on all threads; small forests side by side, each on one.
+
+    joblib hands out every tree by itself and looks every hundredth of a second whether all are
+    there: of small forests (5,000 x 116, 100 trees, 4 fits) that is 0.68 s for 0.59. Of great ones
+    it is little, and the last one would keep one core busy alone.
+    """
 
     threads: int
 
@@ -145,8 +153,37 @@ class InProcess:
         labels: npt.NDArray[Any],
     ) -> Iterator[Fitted]:
         """See ``Workers``."""
+        from vigie.models.kinds import GROWN_BY_THREAD
+
+        small = X.size <= SMALL_CELLS and all(task.kind in GROWN_BY_THREAD for task in tasks)
+        if small and min(self.threads, len(tasks)) > 1:
+            yield from self._side_by_side(tasks, X, labels)
+            return
         for task in tasks:
             yield _fit(X, labels, task, self.threads)
+
+    def _side_by_side(
+        self,
+        tasks: Sequence[FitTask],
+        X: npt.NDArray[Any],  # noqa: N803
+        labels: npt.NDArray[Any],
+    ) -> Iterator[Fitted]:
+        from threadpoolctl import threadpool_limits
+
+        pool = ThreadPoolExecutor(self.threads)
+        try:
+            # Around all of them: each sets it too, and puts back what it has found.
+            with threadpool_limits(1):
+                # The greatest first, so that the last to end has little to do alone.
+                started = {
+                    task.name: pool.submit(_fit, X, labels, task, 1)
+                    for task in sorted(tasks, key=lambda task: -len(task.rows))
+                }
+                for task in tasks:
+                    yield started[task.name].result()
+        finally:
+            # After Ctrl-C nobody waits for what has begun.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def describe(self) -> dict[str, Any]:
         """See ``Workers``."""

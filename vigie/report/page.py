@@ -58,7 +58,7 @@ def prepare_pages(language: str) -> None:
     """Read the templates in a language, so that the page needs to be filled only."""
     use_language(language)
     environment = _environment(language)
-    for name in environment.list_templates():
+    for name in environment.list_templates(extensions=["html"]):
         environment.get_template(name)
 
 
