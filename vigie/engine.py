@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vigie.errors import DeclarationError
+from vigie.i18n import _
+
 if TYPE_CHECKING:
     import duckdb
     import ibis
@@ -95,12 +98,26 @@ def parquet_files(path: Path) -> str:
 def with_expressions(table: ibis.Table, columns: dict[str, str]) -> ibis.Table:
     """Return `table` with one more column for each SQL expression in DuckDB's dialect.
 
-    The expressions see the columns of `table`; Ibis translates them for other engines.
+    The expressions see the columns of `table`.
+
+    Raises
+    ------
+    DeclarationError
+        When a column is called so already, be it in other letters: engines ignore that.
     """
     import ibis
 
     if not columns:
         return table
+    there = {name.casefold() for name in table.columns}
+    if taken := sorted(name for name in columns if name.casefold() in there):
+        raise DeclarationError(
+            _("There is a column or a feature called {names} already.").format(
+                names=", ".join(taken)
+            ),
+            where="features",
+            fix=_("Give it another name."),
+        )
     backend = ibis.get_backend(table)
     view = ibis.util.gen_name("vigie_view")
     added = ", ".join(f"({sql}) AS {quote_name(name)}" for name, sql in columns.items())

@@ -107,6 +107,36 @@ def test_new_rows_without_outcomes_are_scored_by_the_model_there_is(trained: Pro
     assert "Traceback" not in gone.stderr
 
 
+@pytest.mark.parametrize(
+    ("kind", "expression", "told"),
+    [
+        ("derived", "Altr / 2", ("there is no column 'Altr'", "Did you mean 'alter'?")),
+        ("derived", "Alter +", ("syntax error", "Correct the expression.")),
+        ("attribute", "CAST(Stadt AS INTEGER)", ("to INT32", "TRY_CAST gives NULL")),
+    ],
+)
+def test_an_expression_that_fails_on_the_rows_is_told_as_the_declarations(
+    trained: Project, kind: str, expression: str, told: tuple[str, ...]
+) -> None:
+    declaration = trained.folder / "dataset.toml"
+    before = declaration.read_text("utf-8")
+    feature = (
+        f'\n[[features]]\nkind = "{kind}"\nname = "more"\nexpression = "{expression}"\n'
+        'label = { en = "more", fr = "plus" }\n'
+    )
+    try:
+        declaration.write_text(before + feature, "utf-8")
+        done = trained.vigie("run", "--steps", "transform", "features", "--lang", "en")
+    finally:
+        declaration.write_text(before, "utf-8")
+    assert done.returncode == 2, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    assert "An expression of the declaration fails" in said
+    for one in told:
+        assert one in said
+    assert "Traceback" not in said
+
+
 def test_a_shop_with_a_cut_off_each_month(tmp_path: Path) -> None:
     project = Project(tmp_path / "project").plain()
     made = project.vigie(

@@ -69,7 +69,7 @@ class Helper:
     def each(self, function, *arguments):
         return function(*arguments)
 
-def begin(resources, modules, language):
+def begin(resources, _libraries):
     resources.helper = Helper()
 
 opened, read = [], Ledger.open

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vigie.audit.result import Part
 from vigie.dataset.spec import CLOCK
-from vigie.engine import open_engine, scan_parquet
+from vigie.engine import open_engine, query, scan_parquet
 from vigie.features.build import build_features
 from vigie.features.vocabulary import Vocabulary
 from vigie.i18n import _
@@ -112,9 +112,11 @@ def _features_known_at(
     known = metadata.get("vocabulary", {})
     vocabulary = Vocabulary({name: tuple(values) for name, values in known.items()})
     with open_engine(threads=threads, memory_limit=memory_limit) as engine:
-        tables = {name: engine.sql(_cut(dataset, clean, name, cutoff)) for name in dataset.tables}
+        tables = {
+            name: query(engine, _cut(dataset, clean, name, cutoff)) for name in dataset.tables
+        }
         at = f"SELECT * FROM {scan_parquet(clean / 'cohort.parquet')} WHERE cutoff = {_sql(cutoff)}"
-        expression, features = build_features(tables, engine.sql(at), dataset, vocabulary)
+        expression, features = build_features(tables, query(engine, at), dataset, vocabulary)
         built = expression.to_pyarrow()
     ids = built["cohort_id"].to_numpy().astype(np.int64)
     values = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from vigie.dataset.spec import (
 )
 from vigie.engine import open_duckdb, quote_name
 from vigie.i18n import _
-from vigie.names import suggest
+from vigie.refusals import why_refused
 
 if TYPE_CHECKING:
     import duckdb
@@ -210,20 +210,8 @@ class _Trial:
 
     def _fault(self, place: Place, error: Exception) -> Fault:
         """Return what the engine says, with the nearest of the names that it knows."""
-        message = str(error)
-        reason = re.sub(r"^\w+( \w+)? Error: ", "", message.split("\n", maxsplit=1)[0])
-        missing = re.search(r'Referenced column "([^"]+)" not found', message)
-        if missing is None:
-            return Fault(place, reason, _("correct the expression"))
-        names = set(re.findall(r'"([^"]+)"', message.partition("Candidate bindings")[2]))
-        names |= {one.rpartition(".")[2] for one in names}
+        names: list[str] = []
         for table in (_ROWS, _EVENTS):
-            try:
-                names |= set(self._columns(table))
-            except self._errors():
-                continue
-        nearest = suggest(missing[1], sorted(names))
-        what = _("there is no column {name!r}").format(name=missing[1])
-        if nearest:
-            return Fault(place, what, _("did you mean {nearest!r}?").format(nearest=nearest))
-        return Fault(place, what, _("there are: {names}").format(names=", ".join(sorted(names))))
+            with contextlib.suppress(self._errors()):
+                names += self._columns(table)
+        return Fault(place, *why_refused(error, names))

@@ -21,6 +21,7 @@ from vigie.dataset.spec import (
 )
 from vigie.engine import quote_name, quote_text, scan_numbered
 from vigie.pipeline.artifacts import link_file
+from vigie.refusals import declared_expressions
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ def transform_tables(
     ------
     DataError
         When nobody is left in the cohort.
+    DeclarationError
+        When an expression can't be carried out on the rows.
     """
     sizes = {name: (source / f"{name}.parquet").stat().st_size for name in dataset.tables}
     done = 0
@@ -87,7 +90,10 @@ def transform_tables(
         if on_table:
             on_table(name, done / max(1, sum(sizes.values())))
 
-    with open_duckdb_tables(source, target, threads=threads, memory_limit=memory_limit) as engine:
+    with (
+        declared_expressions(dataset.name),
+        open_duckdb_tables(source, target, threads=threads, memory_limit=memory_limit) as engine,
+    ):
         return transform_on(
             engine,
             dataset,

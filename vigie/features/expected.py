@@ -10,7 +10,14 @@ from vigie.engine import materialized, with_expressions
 from vigie.errors import DeclarationError
 from vigie.features.feature import Feature, aggregate_label, feature_name
 from vigie.features.known import clocked, not_after
-from vigie.features.part import COHORT_ID, ZERO_WHEN_NOTHING, Part, value_columns, value_name
+from vigie.features.part import (
+    COHORT_ID,
+    ZERO_WHEN_NOTHING,
+    Part,
+    condition_name,
+    value_columns,
+    value_name,
+)
 from vigie.i18n import _
 
 if TYPE_CHECKING:
@@ -91,7 +98,7 @@ def _due_and_done(
     pairs = pairs.drop(*[name for name in pairs.columns if name.endswith("_right")])
     values = value_columns(group.measures, pairs)
     conditions = {
-        f"w_{measure.name}": f"coalesce({measure.when}, false)"
+        condition_name(measure): f"coalesce({measure.when}, false)"
         for measure in group.measures
         if measure.when
     }
@@ -100,7 +107,7 @@ def _due_and_done(
 
 def _pair_aggregate(aggregate: str, pairs: ibis.Table, measure: Measure) -> Any:
     value = pairs[value_name(measure)]
-    condition = pairs[f"w_{measure.name}"] if measure.when else None
+    condition = pairs[condition_name(measure)] if measure.when else None
     if aggregate == "count":
         return pairs.count(where=condition)
     if aggregate == "share":
@@ -124,7 +131,7 @@ def _last_value(
     # Ordered first/last aggregates don't exist on every engine; a row number does.
     import ibis
 
-    rows = pairs if measure.when is None else pairs.filter(pairs[f"w_{measure.name}"])
+    rows = pairs if measure.when is None else pairs.filter(pairs[condition_name(measure)])
     order = [ibis.desc(rows[name]) for name in measure.order_by]
     numbered = rows.mutate(vigie_rank=ibis.row_number().over(group_by=COHORT_ID, order_by=order))
     name = feature_name(group.name, measure.name, "last", None)

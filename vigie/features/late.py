@@ -10,8 +10,9 @@ from vigie.dataset.spec import Label, RankFeatures, RatioFeature
 from vigie.engine import materialized, query, quote_name, with_expressions
 from vigie.errors import DeclarationError
 from vigie.features.feature import Feature
-from vigie.features.part import COHORT_ID
+from vigie.features.part import COHORT_ID, refuse_twins
 from vigie.i18n import _
+from vigie.refusals import declared_expressions
 
 if TYPE_CHECKING:
     import ibis
@@ -35,7 +36,10 @@ def late_feature(
         feature = Feature(
             group.name, "derived", group.label, "features", group.expression, topic=group.topic
         )
-        return with_expressions(wide, {group.name: group.expression}), [feature]
+        refuse_twins([*features, feature])
+        names = [one.name for one in features]
+        with declared_expressions(f"features, {group.name}", names):
+            return with_expressions(wide, {group.name: group.expression}), [feature]
     known = {feature.name: feature for feature in features}
     ranked = {f"{name}_{group.name}": known[name] for name in _ranked(group, known)}
     more = [

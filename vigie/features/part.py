@@ -60,4 +60,9 @@ def value_columns(measures: Iterable[Measure], table: ibis.Table) -> dict[str, s
 
 def value_name(measure: Measure) -> str:
     """Return the name of the column that holds what is measured."""
-    return f"v_{measure.name}"
+    return f"vigie_value_{measure.name}"
+
+
+def condition_name(measure: Measure) -> str:
+    """Return the name of the column that says whether the measure's condition holds."""
+    return f"vigie_when_{measure.name}"

@@ -171,9 +171,9 @@ class InProcess:
         from threadpoolctl import threadpool_limits
 
         pool = ThreadPoolExecutor(self.threads)
-        try:
-            # Around all of them: each sets it too, and puts back what it has found.
-            with threadpool_limits(1):
+        # Around all of them: each sets it too, and puts back what it has found.
+        with threadpool_limits(1):
+            try:
                 # The greatest first, so that the last to end has little to do alone.
                 started = {
                     task.name: pool.submit(_fit, X, labels, task, 1)
@@ -181,9 +181,12 @@ class InProcess:
                 }
                 for task in tasks:
                     yield started[task.name].result()
-        finally:
-            # After Ctrl-C nobody waits for what has begun.
-            pool.shutdown(wait=False, cancel_futures=True)
+            except Exception:
+                pool.shutdown(cancel_futures=True)
+                raise
+            finally:
+                # After Ctrl-C nobody waits for what has begun.
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def describe(self) -> dict[str, Any]:
         """See ``Workers``."""

@@ -10,8 +10,8 @@ from typing import Any
 from vigie.pipeline.fingerprint import EXCLUDED_MODULES
 from vigie.pipeline.step import Step, StepContext
 
-# How a server is started and reached decides nothing of what is loaded into it; the page is made
-# after all steps, though evaluate has its figures drawn.
+# How a server is started and reached decides nothing of what is loaded into it. Evaluate has the
+# page's figures drawn, but none of them is among its outputs.
 NO_RESULT = (
     *EXCLUDED_MODULES,
     "vigie.data.address",
@@ -39,8 +39,9 @@ SKLEARN_IMPORTS = (
     "sklearn.metrics",
     "sklearn.model_selection",
 )
-# Of the process that draws figures and fills the page in.
-HELPER_IMPORTS = (
+# Of the process that draws figures and fills the page in; our modules once it is known what they
+# are in this run, as those of the steps.
+HELPER_LIBRARIES = (
     "numpy",
     "matplotlib",
     "matplotlib.figure",
@@ -48,10 +49,8 @@ HELPER_IMPORTS = (
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
     "PIL.PngImagePlugin",
-    "vigie.report.figures",
-    "vigie.report.page",
-    "vigie.report.page_figures",
 )
+HELPER_MODULES = ("vigie.report.figures", "vigie.report.page", "vigie.report.page_figures")
 # What decides from which score on a row is predicted at risk.
 THRESHOLD = (
     "predict.threshold",

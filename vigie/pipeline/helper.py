@@ -18,7 +18,7 @@ from itertools import islice
 from threading import Lock
 from typing import IO, Any, ParamSpec, TypeVar
 
-from vigie.pipeline.import_ahead import import_if_possible
+from vigie.pipeline.import_ahead import import_all
 from vigie.pipeline.interrupt import heed
 
 P = ParamSpec("P")
@@ -174,8 +174,7 @@ def serve(modules: Sequence[str]) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     # What a library prints must not get among the answers.
     os.dup2(2, 1)
-    for module in modules:
-        import_if_possible(module)
+    import_all(modules)
 
     # EOFError and OSError: who asked is gone.
     with contextlib.suppress(EOFError, OSError):

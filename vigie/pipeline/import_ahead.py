@@ -19,6 +19,12 @@ def import_if_possible(module: str) -> None:
         importlib.import_module(module)
 
 
+def import_all(modules: Sequence[str]) -> None:
+    """Import those modules that can be."""
+    for module in modules:
+        import_if_possible(module)
+
+
 class ImportAhead:
     """Imports modules in a thread, in their order.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vigie.paths import ProjectPaths
 from vigie.pipeline.helper import Helper
+from vigie.pipeline.import_ahead import import_all
 from vigie.pipeline.interrupt import Beside
 from vigie.settings import LoadedSettings
 from vigie.spark.session import SparkOptions
@@ -93,14 +94,19 @@ class Resources:
             self.databases.callback(self._opening.close)
         return self._opening
 
-    def begin_helper(self, modules: Sequence[str], language: str) -> None:
+    def begin_helper(self, libraries: Sequence[str]) -> None:
         """Start a process that draws and writes pages, where there is a core for it."""
-        from vigie.report.page import prepare_pages
-
         if self.threads() > 1 and self.helper is None:
             assert self.held is not None
-            self.helper = Helper(modules)
+            self.helper = Helper(libraries)
             self.held.callback(self.helper.close)
+
+    def prepare_helper(self, modules: Sequence[str], language: str) -> None:
+        """Let the helper, if there is one, import what it will carry out, and read the pages."""
+        from vigie.report.page import prepare_pages
+
+        if self.helper is not None:
+            self.helper.prepare(import_all, modules)
             self.helper.prepare(prepare_pages, language)
 
     @property

@@ -23,7 +23,8 @@ from vigie.paths import ProjectPaths
 from vigie.pipeline.artifacts import HashCache, StatCache
 from vigie.pipeline.console import LOGGER, Console
 from vigie.pipeline.definition import (
-    HELPER_IMPORTS,
+    HELPER_LIBRARIES,
+    HELPER_MODULES,
     LIBRARIES,
     NO_RESULT,
     SKLEARN_IMPORTS,
@@ -38,7 +39,7 @@ from vigie.pipeline.options import RunOptions, RunTrace
 from vigie.pipeline.outputs import clear_away, files_made, make_artifacts
 from vigie.pipeline.pages import ReportPages
 from vigie.pipeline.pipeline import Pipeline, begin_imports, make_plan
-from vigie.pipeline.planner import Plan
+from vigie.pipeline.planner import Plan, ancestors
 from vigie.pipeline.record import RunRecord, read_git_state
 from vigie.pipeline.resources import Resources
 from vigie.pipeline.runner import RunResult, run_plan
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
 
 # The steps that need the database.
 IN_DATABASE = frozenset({"load", "predict"})
-# When one of these runs, evaluate does.
-_BEFORE_DRAWING = frozenset({"extract", "transform", "features", "train", "evaluate"})
 
 
 @dataclass(slots=True)
@@ -142,10 +141,10 @@ class Session:
         with lock.hold(self.options.wait_seconds) as taken_over:
             ledger, truncated = Ledger.open(self.paths.ledger)
             self.ledger = ledger
-            if "evaluate" in steps and is_sure_to_draw(forced, ledger):
-                # It imports while the plan is made.
-                self.resources.begin_helper(HELPER_IMPORTS, self.language)
             pipeline = self.pipeline(ledger)
+            if will_draw(pipeline, steps, forced):
+                # It imports while the plan is made.
+                self.resources.begin_helper(HELPER_LIBRARIES)
             clear_away(pipeline.artifacts)
             last = {name: ledger.last_success(name) for name in steps}
             self.console.expected_seconds = {n: one.seconds for n, one in last.items() if one}
@@ -165,7 +164,8 @@ class Session:
                 if plan.to_run:
                     self._refuse_early(plan)
                 if "evaluate" in plan.to_run and not plan.blocked:
-                    self.resources.begin_helper(HELPER_IMPORTS, self.language)
+                    self.resources.begin_helper(HELPER_LIBRARIES)
+                    self.resources.prepare_helper(HELPER_MODULES, self.language)
                 with begin_imports(pipeline, plan) as ahead:
                     if not plan.blocked:
                         self._look_around(plan, steps, record, ahead)
@@ -471,9 +471,13 @@ class Session:
         return not self.raw.is_empty() and self.raw.locate().generated is not None
 
 
-def is_sure_to_draw(forced: Sequence[str], ledger: Ledger) -> bool:
-    """Whether no plan is needed to know that a run of evaluate will draw."""
-    return bool(_BEFORE_DRAWING & set(forced)) or ledger.last_success("evaluate") is None
+def will_draw(pipeline: Pipeline, steps: Sequence[str], forced: Sequence[str]) -> bool:
+    """Whether evaluate will be in the plan in any case; there may be nothing to do for it then."""
+    if "evaluate" not in steps:
+        return False
+    before = {"evaluate", *ancestors(pipeline.steps, {"evaluate"})}
+    asked = before & set(forced) & set(steps)
+    return bool(asked) or pipeline.ledger.last_success("evaluate") is None
 
 
 def _present_fingerprint(pipeline: Pipeline, step: Step) -> str:

@@ -17,6 +17,7 @@ from vigie.i18n import _
 from vigie.pipeline.artifacts import atomic_write, write_json
 from vigie.pipeline.interrupt import run_interruptibly
 from vigie.pipeline.step import StepContext
+from vigie.refusals import declared_expressions
 from vigie.spark.files import parquet_url
 from vigie.spark.frames import read_view
 from vigie.spark.session import cancel, spark_errors
@@ -79,11 +80,14 @@ def _build(
     tables_folder = visible_tables(folder)
     rows = pq.read_table(tables_folder / "cohort.parquet")
     vocabulary = Vocabulary(_known_to_model(context, rows))
-    with open_engine(
-        threads=context.services["threads"],
-        memory_limit=context.services["memory_limit"],
-        spill=context.services["spill"],
-    ) as engine:
+    with (
+        declared_expressions(dataset.name),
+        open_engine(
+            threads=context.services["threads"],
+            memory_limit=context.services["memory_limit"],
+            spill=context.services["spill"],
+        ) as engine,
+    ):
         tables = {
             name: read_parquet(engine, tables_folder / f"{name}.parquet", name)
             for name in dataset.tables

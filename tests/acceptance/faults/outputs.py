@@ -158,10 +158,12 @@ def leftovers(project: Project) -> list[str]:
     left += [str(path) for path in (state / "spill").rglob("*")]
     left += [str(state / name) for name in ("postgres/postmaster.pid",) if (state / name).exists()]
     # The socket's folder stays, empty: another run may be about to start its server in it.
+    temporary = Path(project.environ["TMPDIR"])
     left += [
         str(path)
-        for path in Path(project.environ["TMPDIR"]).rglob("*")
-        if not (path.is_dir() and path.name.startswith("vigie-")) and not _is_trial(path)
+        for path in temporary.rglob("*")
+        if not (path.is_dir() and path.name.startswith("vigie-"))
+        and not (path.parent == temporary and _is_trial(path))
     ]
     return left
 

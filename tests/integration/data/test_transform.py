@@ -14,7 +14,7 @@ from vigie.data.cohort import TransformReport
 from vigie.data.transform import Cleaned, transform_tables
 from vigie.dataset.declaration import parse_dataset, read_declaration
 from vigie.dataset.spec import Dataset
-from vigie.errors import DataError
+from vigie.errors import DataError, DeclarationError
 
 
 def transform(
@@ -166,6 +166,19 @@ def test_a_sample_is_whole_enrolments_and_does_not_reshuffle(
     newcomers = sampled[110] - sampled[100]
     assert newcomers <= set(range(100, 110))
     assert len(sampled[100] - sampled[110]) == len(newcomers)
+
+
+def test_an_expression_that_cannot_be_carried_out_is_the_declarations(
+    tmp_path: Path, tiny_oulad: TinyOulad
+) -> None:
+    text, origin = read_declaration("oulad", tmp_path)
+    positive = "positive = \"final_result IN ('Fail', 'Withdrawn')\""
+    assert positive in text
+    wrong = parse_dataset(
+        text.replace(positive, 'positive = "CAST(final_result AS INTEGER) = 1"'), origin
+    )
+    with pytest.raises(DeclarationError, match="TRY_CAST"):
+        transform(tiny_oulad, wrong, tmp_path)
 
 
 def test_nobody_left_is_an_error(tmp_path: Path, oulad: Dataset, tiny_oulad: TinyOulad) -> None:

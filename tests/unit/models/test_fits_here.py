@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from vigie.models import workers
 from vigie.models.kinds import ACCELERATED, BOOSTING, EXTRA_TREES, FOREST
@@ -83,22 +84,21 @@ def test_a_single_fit_or_core_has_all(fits: list[tuple[str, int]]) -> None:
 
 def test_after_one_that_fails_no_other_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[str] = []
-    let = threading.Event()
+    other = threading.Event()
 
     def fit(_X: Any, _labels: Any, task: FitTask, _threads: int) -> Fitted:  # noqa: N803
         begun.append(task.name)
         if task.name == "0 of 90":
+            assert other.wait(SECONDS)
             raise ValueError("refused")
-        assert let.wait(SECONDS)
+        with threadpool_limits(1):
+            other.set()
+            time.sleep(0.2)
         return Fitted(task.name, 0.0)
 
     monkeypatch.setattr(workers, "_fit", fit)
     before = threadpool_info()
     with pytest.raises(ValueError, match="refused"):
         list(InProcess(2).fit(tasks(90, 80, 70, 60, 50), MATRIX, LABELS))
-    let.set()
-    for thread in threading.enumerate():
-        if thread.name.startswith("ThreadPoolExecutor"):
-            thread.join(SECONDS)
     assert set(begun) <= {"0 of 90", "1 of 80", "2 of 70"}
     assert threadpool_info() == before

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from vigie.names import STEP_NAMES
 from vigie.pipeline.definition import pipeline_steps
 from vigie.pipeline.fingerprint import Fingerprint
 from vigie.pipeline.ledger import Ledger, Outcome, Status
-from vigie.pipeline.session import is_sure_to_draw
+from vigie.pipeline.session import will_draw
 
 
 def test_what_grows_the_forest_is_part_of_what_a_model_depends_on() -> None:
@@ -21,7 +24,7 @@ def test_what_grows_the_forest_is_part_of_what_a_model_depends_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("forced", "evaluated", "sure"),
+    ("forced", "evaluated", "expected"),
     [
         ((), None, True),
         ((), Status.FAILED, True),
@@ -32,12 +35,24 @@ def test_what_grows_the_forest_is_part_of_what_a_model_depends_on() -> None:
     ],
 )
 def test_who_draws_is_called_before_the_plan_where_it_is_needed_in_any_case(
-    tmp_path: Path, forced: tuple[str, ...], evaluated: Status | None, sure: bool
+    tmp_path: Path, forced: tuple[str, ...], evaluated: Status | None, expected: bool
 ) -> None:
-    ledger = Ledger(tmp_path / "ledger.jsonl")
+    assert will_draw(pipeline(tmp_path, evaluated), STEP_NAMES, forced) is expected
+
+
+def test_steps_that_are_not_asked_for_call_nobody(tmp_path: Path) -> None:
+    made = pipeline(tmp_path, Status.SUCCESS)
+    assert not will_draw(made, ("evaluate", "predict"), ("transform",))
+    assert will_draw(made, ("train", "evaluate"), ("train",))
+    assert not will_draw(pipeline(tmp_path, None), ("train", "predict"), ("train",))
+
+
+def pipeline(folder: Path, evaluated: Status | None) -> Any:
+    """Return dev's steps after a run in which evaluate ended so."""
+    ledger = Ledger(folder / "ledger.jsonl")
     if evaluated is not None:
         fingerprint = Fingerprint(
             step="evaluate", version=1, params={}, code={}, libraries={}, inputs={}
         )
         ledger.append(Outcome("run", "evaluate", evaluated, "", "", 1.0, fingerprint))
-    assert is_sure_to_draw(forced, ledger) is sure
+    return SimpleNamespace(steps=pipeline_steps("dev"), ledger=ledger)

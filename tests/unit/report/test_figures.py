@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from vigie.i18n import _
 from vigie.models.evaluate import evaluate
-from vigie.pipeline.definition import HELPER_IMPORTS
+from vigie.pipeline.definition import HELPER_LIBRARIES
 from vigie.pipeline.helper import Helper
 from vigie.report.canvas import FigureText
 from vigie.report.figures import (
@@ -110,7 +110,7 @@ def test_a_helper_draws_the_same(evaluation, tmp_path):
         tmp_path / "a", evaluation, BARS, text("fr"), labelled_rows=300,
         progress=told["a"].append,
     )  # fmt: skip
-    helper = Helper(HELPER_IMPORTS)
+    helper = Helper(HELPER_LIBRARIES)
     try:
         write_figures(
             tmp_path / "b", evaluation, BARS, text("fr"), labelled_rows=300,

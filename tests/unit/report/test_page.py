@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -13,7 +14,7 @@ from vigie.report import page as page_module
 from vigie.report import page_figures
 from vigie.report.canvas import FigureText
 from vigie.report.page import SHOWN_ROWS, make_page, prepare_pages, report_page, runs_page
-from vigie.report.page_figures import prepare_figures
+from vigie.report.page_figures import _judged_figures, prepare_figures
 from vigie.report.sources import Sources
 from vigie.report.summarize import summarize
 
@@ -71,13 +72,35 @@ def test_figures_that_were_prepared_are_not_drawn_again(pages, monkeypatch):
     report = summarize(sources("fr"))
     text = FigureText("fr", report.cutoff_days, report.generated, report.split, bare=True)
     use_language("en")
+    _judged_figures.cache_clear()
     prepare_figures(report.holdout, text)
+    assert _judged_figures.cache_info().misses == 1
     monkeypatch.setattr(page_figures, "roc_figure", None)
     assert report_page(report) == pages["fr"]
     # Of other values, or in another language, they would not be the same.
     for other in (replace(report, cutoff_days=7), summarize(sources("en"))):
         with pytest.raises(TypeError):
             report_page(other)
+
+
+def figures_kept() -> Iterator[tuple[int, int]]:
+    """Yield how often figures were drawn for pages, and how often they were there already."""
+    kept = _judged_figures.cache_info()
+    yield kept.misses, kept.hits
+
+
+def test_a_helper_prepares_them(pages):
+    report = summarize(sources("fr"))
+    text = FigureText("fr", report.cutoff_days, report.generated, report.split, bare=True)
+    helper = Helper([])
+    try:
+        helper.prepare(prepare_figures, report.holdout, text)
+        assert list(helper.each(figures_kept)) == [(1, 0)]
+        assert list(helper.each(make_page, report)) == [pages["fr"]]
+        assert list(helper.each(figures_kept)) == [(1, 1)]
+        assert helper.is_there
+    finally:
+        helper.close()
 
 
 @pytest.fixture

@@ -1,0 +1,84 @@
+"""People's columns may be called anything: none is taken for one that vigie adds."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.integration.features.test_due_dates import DECLARATION
+from vigie.dataset.declaration import parse_dataset
+from vigie.engine import open_engine, read_parquet
+from vigie.errors import DeclarationError
+from vigie.features.build import build_features
+
+# Columns as vigie once called what it adds.
+COLUMNS = 'v_amount = { type = "integer" }\nw_amount = { type = "boolean" }\n'
+FEATURES = """
+[[features]]
+kind = "expected"
+name = "rates"
+due = "instalments"
+due_clock = "due"
+due_on = ["plan"]
+events = "payments"
+match = { instalment_id = "instalment_id", person = "person" }
+label = { en = "rates", fr = "mensualités" }
+[[features.measures]]
+name = "amount"
+expression = "v_amount * 100"
+when = "event_day IS NULL"
+label = { en = "unpaid", fr = "impayé" }
+aggregates = ["sum"]
+[[features]]
+kind = "derived"
+name = "per_rate"
+expression = "rates_amount_sum / 2"
+label = { en = "per rate", fr = "par mensualité" }
+"""
+
+
+def build(folder: Path, features: str, columns: str = COLUMNS) -> dict[str, Any]:
+    """Return the features of one person with two instalments of 5, of which one is unpaid."""
+    text = DECLARATION.format(due="date", paid="date").replace(
+        'due = { type = "date" }\n', f'due = {{ type = "date" }}\n{columns}'
+    )
+    assert columns in text
+    dataset = parse_dataset(text + features, "loans")
+    tables: dict[str, dict[str, list[Any]]] = {
+        "instalments": {
+            "instalment_id": [1, 2],
+            "plan": ["a", "a"],
+            "due": [date(2024, 1, 10), date(2024, 2, 10)],
+            "v_amount": [5, 5],
+            "w_amount": [True, True],
+        },
+        "payments": {"instalment_id": [1], "person": [7], "paid": [date(2024, 1, 9)]},
+        "people": {"plan": ["a"], "person": [7], "asked": [date(2024, 3, 31)], "bad": [1]},
+    }
+    cohort = {
+        "cohort_id": [0], "plan": ["a"], "person": [7], "cutoff": [date(2024, 3, 31)], "label": [1],
+    }  # fmt: skip
+    for name, values in {**tables, "cohort": cohort}.items():
+        pq.write_table(pa.table(values), folder / f"{name}.parquet")
+    with open_engine(threads=1, memory_limit="200MB") as engine:
+        read = {name: read_parquet(engine, folder / f"{name}.parquet", name) for name in tables}
+        spine = read_parquet(engine, folder / "cohort.parquet", "cohort")
+        expression, _features = build_features(read, spine, dataset)
+        return dict(expression.to_pyarrow().to_pylist()[0])
+
+
+def test_columns_called_as_a_value_or_a_condition(tmp_path: Path) -> None:
+    found = build(tmp_path, FEATURES)
+    assert found["rates_amount_sum"] == 500
+    assert found["per_rate"] == 250
+
+
+@pytest.mark.parametrize("name", ["rates_amount_sum", "Rates_Amount_Sum"])
+def test_a_ratio_called_as_another_feature_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DeclarationError, match=name):
+        build(tmp_path, FEATURES.replace('"per_rate"', f'"{name}"'))
