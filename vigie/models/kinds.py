@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,8 +137,6 @@ def fit_kind(
     ValueError, TypeError
         When scikit-learn refuses the parameters or the data.
     """
-    from threadpoolctl import threadpool_limits
-
     if kind == ACCELERATED:
         from vigie.models.accelerate import fit_forest
 
@@ -146,11 +144,23 @@ def fit_kind(
     model = make_classifier(kind, params, seed=seed, threads=threads)
     # Some take no number of threads but use as many as there are cores, boosting for one.
     guard = warnings_kept() if _last(model).get_params().get("n_jobs") else nullcontext()
-    # Two threads for the products of so narrow a matrix wait for each other: 0.5 s for 0.1.
-    limits = {"blas": 1 if kind == LOGISTIC else threads, "openmp": threads}
-    with threadpool_limits(limits=limits), guard:
+    with _limited(kind, threads), guard:
         model.fit(X, labels)
     return serial(model)
+
+
+def _limited(kind: str, threads: int) -> AbstractContextManager[object]:
+    """Return what holds the libraries beneath a fit to so many threads."""
+    if kind in GROWN_BY_THREAD:
+        # These use none of them; to look for them takes 5 ms each time.
+        return nullcontext()
+    from threadpoolctl import threadpool_limits
+
+    # Two threads for the products of so narrow a matrix wait for each other: 0.5 s for 0.1.
+    limits: AbstractContextManager[object] = threadpool_limits(
+        {"blas": 1 if kind == LOGISTIC else threads, "openmp": threads}
+    )
+    return limits
 
 
 def as_double(X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:  # noqa: N803

@@ -168,25 +168,18 @@ class InProcess:
         X: npt.NDArray[Any],  # noqa: N803
         labels: npt.NDArray[Any],
     ) -> Iterator[Fitted]:
-        from threadpoolctl import threadpool_limits
-
         pool = ThreadPoolExecutor(self.threads)
-        # Around all of them: each sets it too, and puts back what it has found.
-        with threadpool_limits(1):
-            try:
-                # The greatest first, so that the last to end has little to do alone.
-                started = {
-                    task.name: pool.submit(_fit, X, labels, task, 1)
-                    for task in sorted(tasks, key=lambda task: -len(task.rows))
-                }
-                for task in tasks:
-                    yield started[task.name].result()
-            except Exception:
-                pool.shutdown(cancel_futures=True)
-                raise
-            finally:
-                # After Ctrl-C nobody waits for what has begun.
-                pool.shutdown(wait=False, cancel_futures=True)
+        try:
+            # The greatest first, so that the last to end has little to do alone.
+            started = {
+                task.name: pool.submit(_fit, X, labels, task, 1)
+                for task in sorted(tasks, key=lambda task: -len(task.rows))
+            }
+            for task in tasks:
+                yield started[task.name].result()
+        finally:
+            # Nobody waits for what has begun, after Ctrl-C least of all.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def describe(self) -> dict[str, Any]:
         """See ``Workers``."""
