@@ -105,13 +105,18 @@ def test_keys_that_do_not_hold_are_set_aside_and_counted(
     assert [row["row_id"] for row in rows(tmp_path, "student_vle")] == [0, 2]
 
 
+def pages_optional(project: Path) -> Dataset:
+    """Return OULAD's declaration, but that a click may be on no page."""
+    text, origin = read_declaration("oulad", project)
+    page = 'id_site = { type = "integer", required = true, comment = "Page" }'
+    assert page in text
+    return parse_dataset(text.replace(page, page.replace("required = true, ", "")), origin)
+
+
 def test_a_key_with_a_missing_part_refers_to_nothing_and_holds(
     tmp_path: Path, tiny_oulad: TinyOulad
 ) -> None:
-    text, origin = read_declaration("oulad", tmp_path)
-    page = 'id_site = { type = "integer", required = true, comment = "Page" }'
-    assert page in text
-    optional = parse_dataset(text.replace(page, page.replace("required = true, ", "")), origin)
+    optional = pages_optional(tmp_path)
     clicks = [visit(1, 3, 5), visit(1, 4, 5), visit(99, 3, 5), visit(1, 1, 1, 777)]
     clicks[1]["id_site"] = ""
     tiny_oulad.studentVle = clicks
@@ -121,9 +126,7 @@ def test_a_key_with_a_missing_part_refers_to_nothing_and_holds(
 
 
 def test_of_many_rows_with_few_keys_each_row_counts(tmp_path: Path, tiny_oulad: TinyOulad) -> None:
-    text, origin = read_declaration("oulad", tmp_path)
-    page = 'id_site = { type = "integer", required = true, comment = "Page" }'
-    optional = parse_dataset(text.replace(page, page.replace("required = true, ", "")), origin)
+    optional = pages_optional(tmp_path)
     clicks = [visit(1, day, 5) for day in range(100)]
     clicks += [visit(99, day, 5) for day in range(3)] + [visit(2, day, 1, 777) for day in range(4)]
     tiny_oulad.studentVle = clicks

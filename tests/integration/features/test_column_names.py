@@ -6,15 +6,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.features.test_due_dates import DECLARATION
+from tests.integration.features.test_due_dates import DECLARATION, features_of
 from vigie.dataset.declaration import parse_dataset
-from vigie.engine import open_engine, read_parquet
 from vigie.errors import DeclarationError
-from vigie.features.build import build_features
 
 # Columns as vigie once called what it adds.
 COLUMNS = 'v_amount = { type = "integer" }\nw_amount = { type = "boolean" }\n'
@@ -63,13 +59,8 @@ def build(folder: Path, features: str, columns: str = COLUMNS) -> dict[str, Any]
     cohort = {
         "cohort_id": [0], "plan": ["a"], "person": [7], "cutoff": [date(2024, 3, 31)], "label": [1],
     }  # fmt: skip
-    for name, values in {**tables, "cohort": cohort}.items():
-        pq.write_table(pa.table(values), folder / f"{name}.parquet")
-    with open_engine(threads=1, memory_limit="200MB") as engine:
-        read = {name: read_parquet(engine, folder / f"{name}.parquet", name) for name in tables}
-        spine = read_parquet(engine, folder / "cohort.parquet", "cohort")
-        expression, _features = build_features(read, spine, dataset)
-        return dict(expression.to_pyarrow().to_pylist()[0])
+    (found,) = features_of(dataset, {**tables, "cohort": cohort}, folder)
+    return found
 
 
 def test_columns_called_as_a_value_or_a_condition(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from vigie.dataset.declaration import parse_dataset
+from vigie.dataset.spec import Dataset
 from vigie.engine import open_engine, read_parquet
 from vigie.features.build import build_features
 
@@ -53,11 +55,23 @@ def moment(kind: str, month: int, day: int, hour: int = 0) -> date | datetime:
     return date(2024, month, day) if kind == "date" else datetime(2024, month, day, hour)  # noqa: DTZ001
 
 
+def features_of(
+    dataset: Dataset, tables: dict[str, dict[str, list[Any]]], folder: Path
+) -> list[dict[str, Any]]:
+    """Return the features of each row of the table ``cohort``, from these tables."""
+    for name, values in tables.items():
+        pq.write_table(pa.table(values), folder / f"{name}.parquet")
+    with open_engine(threads=1, memory_limit="200MB") as engine:
+        read = {name: read_parquet(engine, folder / f"{name}.parquet", name) for name in tables}
+        expression, _features = build_features(read, read.pop("cohort"), dataset)
+        return list(expression.to_pyarrow().to_pylist())
+
+
 @pytest.mark.parametrize("due", ["date", "timestamp"])
 @pytest.mark.parametrize("paid", ["date", "timestamp"])
 def test_late_and_missed_are_counted_up_to_the_cut_off(due: str, paid: str, tmp_path: Path) -> None:
     dataset = parse_dataset(DECLARATION.format(due=due, paid=paid), "loans")
-    rows = {
+    rows: dict[str, dict[str, list[Any]]] = {
         "instalments": {
             "instalment_id": [1, 2, 3, 4],
             "plan": ["a"] * 4,
@@ -79,13 +93,7 @@ def test_late_and_missed_are_counted_up_to_the_cut_off(due: str, paid: str, tmp_
     cohort = {
         "cohort_id": [0], "plan": ["a"], "person": [7], "cutoff": [date(2024, 3, 31)], "label": [1],
     }  # fmt: skip
-    for name, values in {**rows, "cohort": cohort}.items():
-        pq.write_table(pa.table(values), tmp_path / f"{name}.parquet")
-    with open_engine(threads=1, memory_limit="200MB") as engine:
-        read = {name: read_parquet(engine, tmp_path / f"{name}.parquet", name) for name in rows}
-        spine = read_parquet(engine, tmp_path / "cohort.parquet", "cohort")
-        expression, _features = build_features(read, spine, dataset)
-        found = expression.to_pandas().iloc[0]
+    (found,) = features_of(dataset, {**rows, "cohort": cohort}, tmp_path)
     assert found["instalments_due_due_count"] == 3
     assert found["instalments_due_missed_count"] == 1
     assert found["instalments_due_late_count"] == 1
