@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -50,9 +50,12 @@ def generate_sample(
     *,
     enrolments: int = FULL_SIZE,
     seed: int = 42,
+    packed: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> SampleReport:
     """Write the seven CSVs and the marker ``GENERATED.json`` into the folder `out`.
+
+    Files of the same tables in the other form, packed or not, are taken away.
 
     Parameters
     ----------
@@ -60,6 +63,8 @@ def generate_sample(
         How many; 32,593 is the size of the real release, with about 10.66 M rows of clicks.
     seed
         Of all random choices.
+    packed
+        Write ``.csv.gz``.
     progress
         Called with the share (0 to 1) that is done.
 
@@ -79,7 +84,7 @@ def generate_sample(
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     (out / GENERATED_MARKER).unlink(missing_ok=True)
-    counts = _write_tables(out, enrolments, seed, progress or (lambda _share: None))
+    counts = _write_tables(out, enrolments, seed, progress or (lambda _share: None), packed=packed)
     write_json(
         out / GENERATED_MARKER,
         {"generator": "vigie sample", "format": FORMAT, "seed": seed, "enrolments": enrolments},
@@ -89,7 +94,7 @@ def generate_sample(
 
 
 def _write_tables(
-    out: Path, enrolments: int, seed: int, progress: Callable[[float], None]
+    out: Path, enrolments: int, seed: int, progress: Callable[[float], None], *, packed: bool
 ) -> dict[str, int]:
     from vigie.dataset.sample_clicks import generate_clicks
     from vigie.dataset.sample_csv import CsvWriter
@@ -102,7 +107,7 @@ def _write_tables(
     done = 0
     with ExitStack() as stack:
         writers: dict[str, CsvWriter] = {
-            name: stack.enter_context(_writer(out, name, columns))
+            name: stack.enter_context(_writer(out, name, columns, packed=packed))
             for name, columns in COLUMNS.items()
         }
         for one in presentations:
@@ -120,14 +125,18 @@ def _write_tables(
 
 
 @contextmanager
-def _writer(out: Path, name: str, columns: list[str]) -> Iterator[Any]:
-    from vigie.dataset.sample_csv import CsvWriter
+def _writer(out: Path, name: str, columns: list[str], *, packed: bool) -> Iterator[Any]:
+    from vigie.dataset.sample_csv import CsvWriter, packing
 
+    plain, gzipped = out / f"{name}.csv", out / f"{name}.csv.gz"
     with (
-        atomic_write(out / f"{name}.csv", mode=0o644) as path,
+        atomic_write(gzipped if packed else plain, mode=0o644) as path,
         path.open("wb", buffering=1 << 20) as opened,
+        packing(opened) if packed else nullcontext(opened) as stream,
     ):
-        yield CsvWriter(opened, columns)
+        yield CsvWriter(stream, columns)
+    # Of one table in two files nobody knows which is meant.
+    (plain if packed else gzipped).unlink(missing_ok=True)
 
 
 COLUMNS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +89,22 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (differ, errors) == ([], [])
     _same, differ, _errors = filecmp.cmpfiles(tmp_path / "a", tmp_path / "c", names, shallow=False)
     assert "studentVle.csv" in differ
+
+
+def test_packed_files_hold_the_same_and_take_the_others_place(tmp_path: Path) -> None:
+    plain = generate_sample(tmp_path / "a", enrolments=300)
+    for folder in ("b", "c"):
+        generate_sample(tmp_path / folder, enrolments=200)
+        packed = generate_sample(tmp_path / folder, enrolments=300, packed=True)
+        assert packed.row_counts == plain.row_counts
+        names = {path.name for path in packed.out.iterdir()}
+        assert names == {GENERATED_MARKER, *(f"{name}.csv.gz" for name in plain.row_counts)}
+    for name in plain.row_counts:
+        file = tmp_path / "b" / f"{name}.csv.gz"
+        assert gzip.decompress(file.read_bytes()) == (plain.out / f"{name}.csv").read_bytes()
+        assert file.read_bytes() == (tmp_path / "c" / file.name).read_bytes()
+    generate_sample(tmp_path / "b", enrolments=300)
+    assert not list((tmp_path / "b").glob("*.gz"))
 
 
 def test_too_few_enrolments_are_refused(tmp_path: Path) -> None:
