@@ -60,6 +60,8 @@ class Grown:
         steps = " / ".join(
             f"{self.steps[name]:.1f}" if name in self.steps else "–" for name in STEPS
         )
+        left_out = [name for name in STEPS if name not in self.steps]
+        without = f" without {', '.join(left_out)}" if left_out else ""
         beside = "not run"
         if known is not None and known.baseline:
             expected = known.baseline["peak_mb"] / known.scale * self.scale / 1000
@@ -68,7 +70,8 @@ class Grown:
             beside = f"{self.baseline['seconds']:.0f} s, {self.baseline['peak_mb']:,.0f} MB"
         return (
             f"| {self.scale:g} | {self.click_rows / 1e6:,.1f} M | {self.csv_mb:,.0f} MB "
-            f"| {self.generated_seconds:.0f} s, {self.generated_mb:,.0f} MB | {self.seconds:.0f} s "
+            f"| {self.generated_seconds:.0f} s, {self.generated_mb:,.0f} MB "
+            f"| {self.seconds:.0f} s{without} "
             f"| {self.peak_mb:,.0f} MB | {steps} | {beside} |"
         )
 
