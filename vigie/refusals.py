@@ -11,6 +11,8 @@ from vigie.i18n import _
 from vigie.names import suggest
 
 _KIND = re.compile(r"^\w+( \w+)? Error: ")
+# What DuckDB says in the same way of a file that is damaged: no expression's fault.
+_OF_A_FILE = re.compile("magic bytes|parquet|footer|thrift|snappy", re.IGNORECASE)
 _MISSING = re.compile(r'Referenced column "([^"]+)" not found')
 
 
@@ -40,7 +42,10 @@ def declared_expressions(place: str, names: Iterable[str] = ()) -> Iterator[None
         duckdb.ParserException,
         duckdb.ConversionException,
         duckdb.OutOfRangeException,
+        duckdb.InvalidInputException,
     ) as error:
+        if _OF_A_FILE.search(str(error)):
+            raise
         reason, way_out = why_refused(error, names)
         if isinstance(error, duckdb.ConversionException):
             way_out = _("correct it: TRY_CAST gives NULL where CAST fails")

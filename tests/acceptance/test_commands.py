@@ -110,6 +110,18 @@ def test_a_wrong_setting_names_file_key_and_the_nearest(project: Project) -> Non
 # --- sample ----------------------------------------------------------------------------------
 
 
+def test_a_packed_sample_is_oulads_alone(project: Project) -> None:
+    done = project.vigie("sample", "--enrolments", "200", "--gzip", "--out", "packed")
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (project.folder / "packed").iterdir()}
+    assert "studentVle.csv.gz" in names
+    assert not any(name.endswith(".csv") for name in names)
+    refused = project.vigie("sample", "--dataset", "shop", "--gzip", "--out", "shop")
+    assert refused.returncode == 2
+    assert "--gzip" in refused.stderr
+    assert not (project.folder / "shop").exists()
+
+
 def test_sample_by_scale(project: Project) -> None:
     done = project.vigie("sample", "--scale", "0.01", "--out", "made")
     assert done.returncode == 0, done.stderr

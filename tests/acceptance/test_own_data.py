@@ -113,6 +113,7 @@ def test_new_rows_without_outcomes_are_scored_by_the_model_there_is(trained: Pro
         ("derived", "Altr / 2", ("there is no column 'Altr'", "Did you mean 'alter'?")),
         ("derived", "Alter +", ("syntax error", "Correct the expression.")),
         ("attribute", "CAST(Stadt AS INTEGER)", ("to INT32", "TRY_CAST gives NULL")),
+        ("attribute", "regexp_extract(Stadt, '(')", ("missing )", "dataset.toml")),
     ],
 )
 def test_an_expression_that_fails_on_the_rows_is_told_as_the_declarations(

@@ -63,6 +63,12 @@ def sample(
     target = out or root / "data" / "generated"
     console = Console("dev")
     if dataset == "shop":
+        if gzip:
+            raise UsageError(
+                _("The shop's files are never packed."),
+                where="--gzip",
+                fix=_("Leave it out: they are small."),
+            )
         return _sample_shop(console, target, customers=customers, seed=seed)
     if dataset != "oulad":
         raise UsageError(

@@ -52,6 +52,7 @@ def transform_tables(
     memory_limit: str | None,
     on_table: Callable[[str, float], None] | None = None,
     cleaned: Cleaned | None = None,
+    origin: str | None = None,
 ) -> TransformReport:
     """Write the clean tables and ``cohort.parquet`` into `target`.
 
@@ -69,6 +70,8 @@ def transform_tables(
     cleaned
         The same tables, cleaned for another cut-off: linked where they are the same for this one,
         which they are unless a sample of the cohort decides which rows they have.
+    origin
+        Where the declaration is, named in errors; None names the data set.
 
     Raises
     ------
@@ -91,7 +94,7 @@ def transform_tables(
             on_table(name, done / max(1, sum(sizes.values())))
 
     with (
-        declared_expressions(dataset.name),
+        declared_expressions(origin or dataset.name),
         open_duckdb_tables(source, target, threads=threads, memory_limit=memory_limit) as engine,
     ):
         return transform_on(

@@ -380,6 +380,20 @@ def _tell_aucs(context: StepContext, document: dict[str, Any]) -> None:
                 "training rows the model would claim {training:.3f}"
             ).format(holdout=value["value"], folds=folds, training=training)
         )
+    beside = document["holdout"]["comparison"].get("logistic_regression", {})
+    better = beside.get("roc_auc_difference", {})
+    if better.get("high") is not None and better["high"] < 0:
+        context.say(
+            _(
+                "a logistic regression does better here: AUC higher by {value:.3f} [{low:.3f}; "
+                "{high:.3f}]; see what else does: vigie compare --mode {mode}"
+            ).format(
+                value=-better["value"],
+                low=-better["high"],
+                high=-better["low"],
+                mode=context.mode,
+            )
+        )
     everybody = document.get("populations", {}).get("everybody")
     if everybody and everybody["metrics"]["roc_auc"]["value"] is not None:
         context.say(

@@ -81,7 +81,7 @@ def _build(
     rows = pq.read_table(tables_folder / "cohort.parquet")
     vocabulary = Vocabulary(_known_to_model(context, rows))
     with (
-        declared_expressions(dataset.name),
+        declared_expressions(context.services["settings"].get("dataset")),
         open_engine(
             threads=context.services["threads"],
             memory_limit=context.services["memory_limit"],

@@ -44,6 +44,7 @@ def run(context: StepContext) -> None:
                     memory_limit=context.services["memory_limit"],
                     on_table=lambda _table, share: bar.advance_to(share),
                     cleaned=_cleaned(context),
+                    origin=context.services["settings"].get("dataset"),
                 )
             )
         summary = {
