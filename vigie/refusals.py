@@ -13,6 +13,7 @@ from vigie.names import suggest
 _KIND = re.compile(r"^\w+( \w+)? Error: ")
 # What DuckDB says in the same way of a file that is damaged: no expression's fault.
 _OF_A_FILE = re.compile("magic bytes|parquet|footer|thrift|snappy", re.IGNORECASE)
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _MISSING = re.compile(r'Referenced column "([^"]+)" not found')
 
 
@@ -44,7 +45,7 @@ def declared_expressions(place: str, names: Iterable[str] = ()) -> Iterator[None
         duckdb.OutOfRangeException,
         duckdb.InvalidInputException,
     ) as error:
-        if _OF_A_FILE.search(str(error)):
+        if _OF_A_FILE.search(_QUOTED.sub("", str(error))):
             raise
         reason, way_out = why_refused(error, names)
         if isinstance(error, duckdb.ConversionException):

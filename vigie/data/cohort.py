@@ -15,6 +15,7 @@ from vigie.dataset.spec import (
     Cohort,
     Dataset,
     EventFeatures,
+    ExpectedFeatures,
     LabelWindow,
     Lookup,
     cohort_column,
@@ -340,6 +341,9 @@ def _attribute_columns(dataset: Dataset) -> list[str]:
     for group in dataset.features:
         if isinstance(group, EventFeatures):
             names += [name for name in group.on if name in known]
+        if isinstance(group, ExpectedFeatures):
+            matched = (*group.due_on, *group.match.values())
+            names += [name for name in matched if name in known]
         if isinstance(group, AttributeFeature):
             if group.column is not None:
                 names.append(group.column)

@@ -29,6 +29,10 @@ from vigie.i18n import _
 from vigie.names import suggest
 
 Place = tuple[str | int, ...]
+# What stands beside the rows of a table with a clock while its features are made.
+_BESIDE_EVENTS = frozenset({"cohort_id", CUTOFF})
+# ``*``, ``t.*`` and ``COLUMNS(...)``; a product has something on its left.
+_ALL_COLUMNS = re.compile(r"(^|[(,])\s*\*|[A-Za-z_\"]\.\*|\bcolumns\s*\(", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,10 @@ def _in_table(dataset: Dataset, name: str, doubtful: frozenset[Place]) -> Iterat
         yield from _unknown((*place, "indexes", number), index, table.columns)
     for column_name, column in table.columns.items():
         yield from _in_column(column, (*place, "columns", column_name))
+        # Beside these the features' own would be read in their place, or they in the features'.
+        beside = column_name.lower() in _BESIDE_EVENTS and name != dataset.cohort.table
+        if beside or column_name.lower().startswith("vigie_"):
+            yield _taken_name(name, column_name)
     for number, key in enumerate(table.foreign_keys):
         where = (*place, "foreign_keys", number)
         yield from _unknown((*where, "columns"), key.columns, table.columns)
@@ -275,11 +283,15 @@ def _own_names(name: str, table: Table, key: Sequence[str]) -> Iterator[Fault]:
     """Expressions call the cut-off so, and one name can't mean two things."""
     taken = [one for one in table.columns if one.lower() == CUTOFF]
     for column in dict.fromkeys([*taken, *(one for one in key if one.lower() in COHORT_COLUMNS)]):
-        yield Fault(
-            ("tables", name, "columns", column),
-            _("vigie needs the name {name!r} for itself").format(name=column),
-            _('call the column otherwise and add source = "{name}"').format(name=column),
-        )
+        yield _taken_name(name, column)
+
+
+def _taken_name(table: str, column: str) -> Fault:
+    return Fault(
+        ("tables", table, "columns", column),
+        _("vigie needs the name {name!r} for itself").format(name=column),
+        _('call the column otherwise and add source = "{name}"').format(name=column),
+    )
 
 
 def _in_lookup(
@@ -345,6 +357,44 @@ def _words(expression: str | None) -> list[str]:
     return re.findall(r"\w+", expression or "")
 
 
+def _not_peoples(dataset: Dataset, expression: str, place: Place) -> Iterator[Fault]:
+    """Names that mean vigie's own columns in an expression over the cohort, the outcome's too."""
+    cohort, own = dataset.cohort, {*COHORT_COLUMNS} - {CUTOFF}
+    names: Iterable[str] = own
+    if cohort.table in dataset.tables:
+        names = dataset.tables[cohort.table].columns
+        names = [*names, *(name for lookup in cohort.lookups for name in lookup.columns)]
+    said = {word.lower() for word in _words(expression)}
+    for name in names:
+        if name.lower() in own & said:
+            yield Fault(
+                (*place, "expression"),
+                _("in an expression {name!r} would be vigie's own column").format(name=name),
+                _('call the column otherwise and add source = "{name}"').format(name=name),
+            )
+    if _ALL_COLUMNS.search(expression):
+        yield Fault(
+            (*place, "expression"),
+            _("among all columns would be the outcome"),
+            _("name the columns that are meant"),
+        )
+
+
+def _two_of_a_name(measures: Sequence[Measure], place: Place) -> Iterator[Fault]:
+    """Measures of one name that measure different things: one would get the other's values."""
+    first: dict[str, tuple[str | None, ...]] = {}
+    for number, measure in enumerate(measures):
+        made = (measure.column, measure.expression, measure.when)
+        if first.setdefault(measure.name, made) != made:
+            yield Fault(
+                (*place, "measures", number, "name"),
+                _("another measure is called {name!r}, and is something else").format(
+                    name=measure.name
+                ),
+                _("give it another name"),
+            )
+
+
 def _withheld(dataset: Dataset, names: Iterable[str | None], place: Place) -> Iterator[Fault]:
     for name in names:
         if name in dataset.sensitive.withheld:
@@ -358,6 +408,8 @@ def _withheld(dataset: Dataset, names: Iterable[str | None], place: Place) -> It
 def _in_attribute(dataset: Dataset, group: AttributeFeature, place: Place) -> Iterator[Fault]:
     cohort = dataset.cohort
     yield from _withheld(dataset, [group.column, *_words(group.expression)], place)
+    if group.expression is not None:
+        yield from _not_peoples(dataset, group.expression, place)
     if cohort.table is None or group.column is None or cohort.table not in dataset.tables:
         return
     known = set(dataset.tables[cohort.table].columns)
@@ -381,6 +433,7 @@ def _in_events(dataset: Dataset, group: EventFeatures, place: Place) -> Iterator
         fault = _no_clock((*place, "table"), group.table)
         more = _("or, if all of it was known from the start: known_at_start = true")
         yield Fault(fault.place, fault.what, f"{fault.fix}, {more}")
+    yield from _two_of_a_name(group.measures, place)
     for number, measure in enumerate(group.measures):
         inner = (*place, "measures", number)
         named = [measure.column, measure.by.column if measure.by else None]
@@ -415,6 +468,15 @@ def _in_expected(dataset: Dataset, group: ExpectedFeatures, place: Place) -> Ite
     if not {group.due, group.events} <= set(dataset.tables):
         return
     due, events = dataset.tables[group.due], dataset.tables[group.events]
+    yield from _two_of_a_name(group.measures, place)
+    for table, name, clock in (
+        (group.due, "due_day", group.due_clock),
+        (group.due, "event_day", None),
+        (group.events, "event_day", events.clock),
+        (group.events, "due_day", None),
+    ):
+        if name in dataset.tables[table].columns and name != clock:
+            yield _taken_name(table, name)
     yield from _unknown((*place, "due_clock"), [group.due_clock], due.columns)
     yield from _unknown((*place, "due_on"), group.due_on, due.columns)
     yield from _unknown((*place, "match"), list(group.match), events.columns)

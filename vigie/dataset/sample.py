@@ -83,13 +83,7 @@ def generate_sample(
         )
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    (out / GENERATED_MARKER).unlink(missing_ok=True)
     counts = _write_tables(out, enrolments, seed, progress or (lambda _share: None), packed=packed)
-    write_json(
-        out / GENERATED_MARKER,
-        {"generator": "vigie sample", "format": FORMAT, "seed": seed, "enrolments": enrolments},
-        mode=0o644,
-    )
     return SampleReport(out, enrolments, counts, seed, time.perf_counter() - started)
 
 
@@ -121,6 +115,13 @@ def _write_tables(
                 writers["studentVle"].write(chunk)
                 done += len(chunk[0])
                 progress(min(1.0, done / total))
+        # Before the first file takes its place: nothing that is generated may pass for real, and
+        # what an interruption leaves as it was keeps its own marker until then.
+        write_json(
+            out / GENERATED_MARKER,
+            {"generator": "vigie sample", "format": FORMAT, "seed": seed, "enrolments": enrolments},
+            mode=0o644,
+        )
         return {name: writer.rows for name, writer in writers.items()}
 
 

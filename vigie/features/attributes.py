@@ -47,7 +47,7 @@ def _attribute(
     value = view[column]
     categories = group.categories
     if group.top is not None:
-        rows = view.select(COHORT_ID, column).mutate(n=1)
+        rows = view.select(COHORT_ID, column).mutate(vigie_n=1)
         categories = vocabulary.most_frequent(group.name, rows, column, group.top, view)
         if not categories:
             return []

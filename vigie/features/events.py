@@ -210,7 +210,9 @@ def _by_category(
         named = value_name(measure)
         values.setdefault(_category_of(measure), {})[f"s_{named}"] = known[named].sum()
     sums = {
-        column: materialized(known.group_by(COHORT_ID, column).aggregate(n=known.count(), **of))
+        column: materialized(
+            known.group_by(COHORT_ID, column).aggregate(vigie_n=known.count(), **of)
+        )
         for column, of in values.items()
     }
     names: set[str] = set()

@@ -48,7 +48,7 @@ class Vocabulary:
         Parameters
         ----------
         rows
-            With ``cohort_id``, the column, and in ``n`` how many rows each stands for.
+            With ``cohort_id``, the column, and in ``vigie_n`` how many rows each stands for.
         top
             How many values at most.
         cohort
@@ -67,7 +67,7 @@ class Vocabulary:
             counted = (
                 learnt if to_arrow(learnt.aggregate(n=learnt.count()))["n"][0].as_py() else told
             )
-            counts = counted.group_by("vigie_value").aggregate(n=counted["n"].sum())
+            counts = counted.group_by("vigie_value").aggregate(n=counted["vigie_n"].sum())
             ranked = counts.order_by([ibis.desc("n"), "vigie_value"]).limit(top)
             values = tuple(str(one) for one in to_arrow(ranked)["vigie_value"].to_pylist())
         self.used[name] = values

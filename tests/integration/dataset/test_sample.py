@@ -107,6 +107,18 @@ def test_packed_files_hold_the_same_and_take_the_others_place(tmp_path: Path) ->
     assert not list((tmp_path / "b").glob("*.gz"))
 
 
+def test_what_an_interruption_leaves_is_marked_as_it_was(tmp_path: Path) -> None:
+    generate_sample(tmp_path, enrolments=200, seed=1)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def stop(_share: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate_sample(tmp_path, enrolments=300, seed=2, progress=stop)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_too_few_enrolments_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         generate_sample(tmp_path / "x", enrolments=10)

@@ -99,6 +99,43 @@ def test_a_fault_has_its_line_and_a_way_out(old: str, new: str, line: int, said:
     assert said in str(error)
 
 
+@pytest.mark.parametrize("name", ["cutoff", "Cohort_ID", "vigie_age_days", "VIGIE_clock"])
+def test_a_table_of_events_may_call_no_column_as_vigie_calls_its_own(name: str) -> None:
+    spoilt = GOOD.replace("price = {", f'{name} = {{ type = "integer" }}\nprice = {{')
+    with pytest.raises(DeclarationError, match=f"vigie needs the name '{name}'"):
+        parse_dataset(spoilt, "d.toml")
+
+
+@pytest.mark.parametrize("name", ["label", "Period", "group_key", "cohort_id"])
+def test_an_expression_may_not_mean_vigies_own_column(name: str) -> None:
+    spoilt = GOOD.replace("sex = {", f'{name} = {{ type = "integer" }}\nsex = {{')
+    taken = f'{ATTRIBUTE}expression = "{name.lower()} * 10"\n'
+    with pytest.raises(DeclarationError, match=f"{name}' would be vigie's own column"):
+        parse_dataset(spoilt + taken, "d.toml")
+    # By its name alone it is the people's, and without such a column the word is only a word.
+    parse_dataset(f'{spoilt}{ATTRIBUTE}column = "{name}"\n', "d.toml")
+    parse_dataset(f"{GOOD}{ATTRIBUTE}expression = \"person || '{name}'\"\n", "d.toml")
+
+
+@pytest.mark.parametrize("expression", ["*", "max(*)", "COLUMNS('s.*')", "p.*", "f(person, *)"])
+def test_all_columns_at_once_would_hold_the_outcome(expression: str) -> None:
+    with pytest.raises(DeclarationError, match="name the columns"):
+        parse_dataset(f'{GOOD}{ATTRIBUTE}expression = "{expression}"\n', "d.toml")
+    parse_dataset(f'{GOOD}{ATTRIBUTE}expression = "2 * person*3 - (person) * 2"\n', "d.toml")
+
+
+def test_measures_of_one_name_measure_one_thing() -> None:
+    one = '{ name = "p", label = { en = "p", fr = "p" }, column = "price", aggregates = ["sum"] }'
+    same = one.replace('["sum"]', '["mean"]')
+    parse_dataset(GOOD.replace(one, f"{one},\n    {same}"), "d.toml")
+    for other in (
+        same.replace('column = "price"', 'expression = "price * 100"'),
+        same.replace('column = "price"', 'column = "price", when = "price > 1"'),
+    ):
+        with pytest.raises(DeclarationError, match="another measure is called 'p'"):
+            parse_dataset(GOOD.replace(one, f"{one},\n    {other}"), "d.toml")
+
+
 def test_a_sensitive_column_is_fed_only_if_the_user_says_so() -> None:
     feature = ATTRIBUTE + "expression = \"CASE sex WHEN 'F' THEN 1 ELSE 0 END\"\n"
     with pytest.raises(DeclarationError, match="sensitive: the model doesn't see it"):
