@@ -18,7 +18,7 @@ MIN_CATEGORY_ROWS = 5
 FREE_TEXT_SHARE = 0.5
 MAX_OUTCOMES = 20
 RARE_ROWS = 50
-_RESERVED = {*COHORT_COLUMNS, ROW_ID, "vigie_order"}
+_RESERVED = {*COHORT_COLUMNS, ROW_ID}
 # customer_id, PassengerId, ID, "row number"; not idle, and not paid.
 ID_NAME = re.compile(
     r"(?i:(^|[_\s.-])(id|ids|key|uuid|guid|nr|nbr|no|number|code|index)\.?$)|[a-z]I[dD]$"
@@ -146,6 +146,8 @@ def declared_names(columns: Sequence[Profile]) -> dict[int, str]:
     taken: set[str] = set()
     for column in columns:
         name = column.name or f"column_{column.place}"
+        if name.lower().startswith("vigie_"):
+            name = f"column_{name}"
         if name.lower() in taken or name.lower() in _RESERVED:
             name = f"{name}_{column.place}"
         while name.lower() in taken:

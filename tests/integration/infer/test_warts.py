@@ -120,6 +120,10 @@ WARTS = {
         lines("row_id,cutoff,Label,churn", "{n},{x},{word},{y}").encode(),
         {"row_id_1": "integer", "cutoff_2": "number", "Label_3": "text", "churn": "text"},
     ),
+    "a name as vigie makes them": Wart(
+        lines("vigie_a,b,Vigie_Order,churn", "{n},{x},{word},{y}").encode(),
+        {"column_vigie_a": "integer", "b": "number", "column_Vigie_Order": "text", "churn": "text"},
+    ),
     "names like SQL": Wart(
         lines('"select ""x""; --",b\'c,été,churn', "{n},{x},{word},{y}").encode(),
         {'select "x"; --': "integer", "b'c": "number", "été": "text", "churn": "text"},
