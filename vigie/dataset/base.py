@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 CUTOFF = "cutoff"
 ROW_ID = "row_id"
 # Names that the cohort gives to columns of its own.
+# What vigie's own columns begin with, beside those of the cohort.
+OWN_PREFIX = "vigie_"
 COHORT_COLUMNS = ("cohort_id", CUTOFF, "label", "group_key", "period")
 
 

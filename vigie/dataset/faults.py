@@ -14,6 +14,7 @@ from vigie.dataset.spec import (
     COHORT_COLUMNS,
     CUTOFF,
     NUMBER_TYPES,
+    OWN_PREFIX,
     ROW_ID,
     TIMED_AGGREGATES,
     AttributeFeature,
@@ -29,8 +30,6 @@ from vigie.i18n import _
 from vigie.names import suggest
 
 Place = tuple[str | int, ...]
-# What stands beside the rows of a table with a clock while its features are made.
-_BESIDE_EVENTS = frozenset({"cohort_id", CUTOFF})
 # ``*``, ``t.*`` and ``COLUMNS(...)``; a product has something on its left.
 _ALL_COLUMNS = re.compile(r"(^|[(,])\s*\*|[A-Za-z_\"]\.\*|\bcolumns\s*\(", re.IGNORECASE)
 
@@ -100,9 +99,11 @@ def _in_table(dataset: Dataset, name: str, doubtful: frozenset[Place]) -> Iterat
         yield from _unknown((*place, "indexes", number), index, table.columns)
     for column_name, column in table.columns.items():
         yield from _in_column(column, (*place, "columns", column_name))
-        # Beside these the features' own would be read in their place, or they in the features'.
-        beside = column_name.lower() in _BESIDE_EVENTS and name != dataset.cohort.table
-        if beside or column_name.lower().startswith("vigie_"):
+        lower = column_name.lower()
+        # Beside rows of other tables the cohort's number stands too, while features are made.
+        beside = lower == "cohort_id" and name != dataset.cohort.table
+        # Expressions call the cut-off so, and one name can't mean two things.
+        if beside or lower == CUTOFF or lower.startswith(OWN_PREFIX):
             yield _taken_name(name, column_name)
     for number, key in enumerate(table.foreign_keys):
         where = (*place, "foreign_keys", number)
@@ -247,9 +248,8 @@ def _in_cohort(dataset: Dataset) -> Iterator[Fault]:
         if cohort.table not in dataset.tables:
             yield unknown_name(("cohort", "table"), cohort.table, dataset.tables)
         else:
-            table = dataset.tables[cohort.table]
-            columns = set(table.columns)
-            yield from _own_names(cohort.table, table, cohort.key)
+            columns = set(dataset.tables[cohort.table].columns)
+            yield from _taken_keys(cohort.table, cohort.key)
     for number, lookup in enumerate(cohort.lookups):
         yield from _in_lookup(dataset, lookup, columns, ("cohort", "lookups", number))
         if columns is not None:
@@ -279,11 +279,11 @@ def _in_cohort(dataset: Dataset) -> Iterator[Fault]:
                 yield _no_clock((*place, "table"), window.table)
 
 
-def _own_names(name: str, table: Table, key: Sequence[str]) -> Iterator[Fault]:
-    """Expressions call the cut-off so, and one name can't mean two things."""
-    taken = [one for one in table.columns if one.lower() == CUTOFF]
-    for column in dict.fromkeys([*taken, *(one for one in key if one.lower() in COHORT_COLUMNS)]):
-        yield _taken_name(name, column)
+def _taken_keys(table: str, key: Sequence[str]) -> Iterator[Fault]:
+    """Yield the names of a key that the cohort has for itself; the cut-off's no table may have."""
+    for column in dict.fromkeys(key):
+        if column.lower() in COHORT_COLUMNS and column.lower() != CUTOFF:
+            yield _taken_name(table, column)
 
 
 def _taken_name(table: str, column: str) -> Fault:

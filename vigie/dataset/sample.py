@@ -129,15 +129,17 @@ def _write_tables(
 def _writer(out: Path, name: str, columns: list[str], *, packed: bool) -> Iterator[Any]:
     from vigie.dataset.sample_csv import CsvWriter, packing
 
-    plain, gzipped = out / f"{name}.csv", out / f"{name}.csv.gz"
+    target, other = out / f"{name}.csv", out / f"{name}.csv.gz"
+    if packed:
+        target, other = other, target
     with (
-        atomic_write(gzipped if packed else plain, mode=0o644) as path,
+        atomic_write(target, mode=0o644) as path,
         path.open("wb", buffering=1 << 20) as opened,
         packing(opened) if packed else nullcontext(opened) as stream,
     ):
         yield CsvWriter(stream, columns)
     # Of one table in two files nobody knows which is meant.
-    (plain if packed else gzipped).unlink(missing_ok=True)
+    other.unlink(missing_ok=True)
 
 
 COLUMNS = {

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from vigie.dataset.spec import COHORT_COLUMNS, ROW_ID
+from vigie.dataset.spec import COHORT_COLUMNS, OWN_PREFIX, ROW_ID
 from vigie.errors import UsageError
 from vigie.i18n import _
 from vigie.infer.profile import FileProfile, Profile
@@ -146,7 +146,7 @@ def declared_names(columns: Sequence[Profile]) -> dict[int, str]:
     taken: set[str] = set()
     for column in columns:
         name = column.name or f"column_{column.place}"
-        if name.lower().startswith("vigie_"):
+        if name.lower().startswith(OWN_PREFIX):
             name = f"column_{name}"
         if name.lower() in taken or name.lower() in _RESERVED:
             name = f"{name}_{column.place}"

@@ -90,7 +90,7 @@ class ReportPages:
             When no run has left any.
         """
         inputs = self._inputs()
-        history = RunHistory(self.paths.state, self.ledger)
+        history = self._history()
         run = _last_run(history, self.paths.mode)
         found = {name: path for name, path in self._files().items() if path.is_file()}
         if run is None or not found.keys() & {"metrics", "predictions"}:
@@ -113,9 +113,12 @@ class ReportPages:
         if {"metrics", "predictions"} <= found.keys():
             return self.make()
         path = self.paths.report("report", f"_{run.summary.run_id}.html")
-        history = RunHistory(self.paths.state)
+        history = self._history()
         self._write(path, self._sources(history, run, found, is_last=False))
         return path
+
+    def _history(self) -> RunHistory:
+        return RunHistory(self.paths.state, self.ledger)
 
     def _write(self, path: Path, sources: Sources) -> None:
         from vigie.report.page import make_page
